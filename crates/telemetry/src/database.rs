@@ -1,0 +1,284 @@
+//! Database client spans around sqlx, and the trace in the statement itself.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use opentelemetry::trace::{
+    FutureExt, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::SdkTracer;
+use opentelemetry_semantic_conventions::attribute::{
+    DB_COLLECTION_NAME, DB_NAMESPACE, DB_OPERATION_NAME, DB_QUERY_TEXT, DB_RESPONSE_STATUS_CODE,
+    DB_SYSTEM_NAME, ERROR_TYPE, SERVER_ADDRESS, SERVER_PORT, SERVICE_PEER_NAME,
+};
+use opentelemetry_semantic_conventions::metric::DB_CLIENT_OPERATION_DURATION;
+use sqlx::postgres::{PgArguments, PgPool, PgRow};
+use sqlx::query::{Query, QueryAs};
+use sqlx::{AssertSqlSafe, FromRow, Postgres, SqlSafeStr, SqlStr};
+
+use crate::metrics::{BoundHistogram, Histogram, Metrics};
+
+const SYSTEM: &str = "postgresql";
+
+/// One statement of a service: written once, as a constant, so that its span name and its metric
+/// labels are few. Values go into parameters (`$1`), never into the text.
+#[derive(Debug, Clone, Copy)]
+pub struct Statement {
+    /// `SELECT`, `INSERT`, ...
+    pub operation: &'static str,
+    /// The table it is about.
+    pub collection: &'static str,
+    /// The SQL.
+    pub text: &'static str,
+}
+
+/// A pool of connections to one PostgreSQL database: each statement run through it gets a client
+/// span, is measured, and carries its trace as a comment that `pg_stat_activity` and the server's
+/// log show.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: PgPool,
+    instruments: Arc<Instruments>,
+}
+
+#[derive(Debug)]
+struct Instruments {
+    peer: String,
+    namespace: String,
+    address: String,
+    port: u16,
+    tracer: Option<SdkTracer>,
+    enabled: bool,
+    histogram: Histogram,
+    series: RwLock<HashMap<(&'static str, &'static str, Option<String>), BoundHistogram>>,
+}
+
+impl Database {
+    pub(crate) fn new(
+        pool: PgPool,
+        peer: &str,
+        tracer: Option<SdkTracer>,
+        metrics: &Metrics,
+        histogram: Histogram,
+    ) -> Self {
+        let options = pool.connect_options();
+        let instruments = Instruments {
+            peer: peer.to_owned(),
+            namespace: options.get_database().unwrap_or_default().to_owned(),
+            address: options.get_host().to_owned(),
+            port: options.get_port(),
+            tracer,
+            enabled: metrics.enabled(),
+            histogram,
+            series: RwLock::default(),
+        };
+        Self {
+            pool,
+            instruments: Arc::new(instruments),
+        }
+    }
+
+    pub(crate) fn histogram(metrics: &Metrics) -> Histogram {
+        metrics.duration(
+            DB_CLIENT_OPERATION_DURATION,
+            "Duration of database client operations",
+        )
+    }
+
+    /// The wrapped pool.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Runs one statement. `execute` gets it ready to bind and to fetch; waiting for a connection
+    /// is part of the span, since it is part of what the caller waits for.
+    pub async fn run<'a, T, F, Fut>(&'a self, statement: &Statement, execute: F) -> sqlx::Result<T>
+    where
+        F: FnOnce(Prepared, &'a PgPool) -> Fut,
+        Fut: Future<Output = sqlx::Result<T>>,
+    {
+        let instruments = &*self.instruments;
+        let context = instruments.start(statement);
+        let mut operation = Operation {
+            instruments,
+            statement: *statement,
+            context,
+            started: Instant::now(),
+            result: None,
+        };
+        let prepared = Prepared::new(statement, operation.context.span().span_context());
+        let answer = execute(prepared, &self.pool)
+            .with_context(operation.context.clone())
+            .await;
+        operation.result = Some(
+            answer
+                .as_ref()
+                .map(drop)
+                .map_err(|error| Failure::of(error)),
+        );
+        answer
+    }
+}
+
+impl Instruments {
+    fn start(&self, statement: &Statement) -> Context {
+        let parent = Context::current();
+        let Some(tracer) = &self.tracer else {
+            return parent;
+        };
+        let name = format!("{} {}", statement.operation, statement.collection);
+        let mut builder = SpanBuilder::from_name(name).with_kind(SpanKind::Client);
+        builder.attributes = Some(vec![
+            KeyValue::new(DB_SYSTEM_NAME, SYSTEM),
+            KeyValue::new(DB_NAMESPACE, self.namespace.clone()),
+            KeyValue::new(DB_OPERATION_NAME, statement.operation),
+            KeyValue::new(DB_COLLECTION_NAME, statement.collection),
+            KeyValue::new(DB_QUERY_TEXT, statement.text),
+            KeyValue::new(SERVER_ADDRESS, self.address.clone()),
+            KeyValue::new(SERVER_PORT, i64::from(self.port)),
+            KeyValue::new(SERVICE_PEER_NAME, self.peer.clone()),
+        ]);
+        let span = tracer.build_with_context(builder, &parent);
+        parent.with_span(span)
+    }
+
+    fn series(&self, statement: &Statement, error_type: Option<&str>) -> BoundHistogram {
+        // Failures are rare, so that only they pay for an owned key.
+        let key = (
+            statement.operation,
+            statement.collection,
+            error_type.map(str::to_owned),
+        );
+        let known = self.series.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(series) = known.get(&key) {
+            return series.clone();
+        }
+        drop(known);
+        let mut attributes = vec![
+            KeyValue::new(DB_SYSTEM_NAME, SYSTEM),
+            KeyValue::new(DB_OPERATION_NAME, statement.operation),
+            KeyValue::new(DB_COLLECTION_NAME, statement.collection),
+        ];
+        attributes.extend(error_type.map(|error| KeyValue::new(ERROR_TYPE, error.to_owned())));
+        let mut known = self.series.write().unwrap_or_else(PoisonError::into_inner);
+        known
+            .entry(key)
+            .or_insert_with(|| self.histogram.bind(&attributes))
+            .clone()
+    }
+}
+
+/// A statement ready to bind.
+#[derive(Debug)]
+pub struct Prepared {
+    sql: SqlStr,
+    persistent: bool,
+}
+
+impl Prepared {
+    /// Appends the trace when the span is sampled, in the form sqlcommenter gave it:
+    /// `/*traceparent='00-...'*/`. A text that differs each time must not fill the connection's
+    /// cache of prepared statements, so that it is prepared for this once only.
+    fn new(statement: &Statement, span: &SpanContext) -> Self {
+        if !span.is_sampled() || !span.is_valid() {
+            return Self {
+                sql: statement.text.into_sql_str(),
+                persistent: true,
+            };
+        }
+        let (trace, span) = (span.trace_id(), span.span_id());
+        let commented = format!("{} /*traceparent='00-{trace}-{span}-01'*/", statement.text);
+        // The text is a constant, and what is appended is hexadecimal digits.
+        Self {
+            sql: AssertSqlSafe(commented).into_sql_str(),
+            persistent: false,
+        }
+    }
+
+    /// For statements whose rows are mapped to a type.
+    pub fn query_as<T: for<'r> FromRow<'r, PgRow>>(
+        self,
+    ) -> QueryAs<'static, Postgres, T, PgArguments> {
+        let persistent = self.persistent;
+        sqlx::query_as(self.sql).persistent(persistent)
+    }
+
+    /// For statements whose rows are not wanted.
+    pub fn query(self) -> Query<'static, Postgres, PgArguments> {
+        let persistent = self.persistent;
+        sqlx::query(self.sql).persistent(persistent)
+    }
+}
+
+struct Failure {
+    error_type: String,
+    sqlstate: Option<String>,
+    message: String,
+}
+
+impl Failure {
+    fn of(error: &sqlx::Error) -> Self {
+        let sqlstate = error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .map(std::borrow::Cow::into_owned);
+        let error_type = match (error, &sqlstate) {
+            (_, Some(code)) => code.clone(),
+            (sqlx::Error::PoolTimedOut, _) => "pool_timeout".to_owned(),
+            (sqlx::Error::PoolClosed, _) => "pool_closed".to_owned(),
+            (sqlx::Error::Io(_) | sqlx::Error::Tls(_), _) => "connection".to_owned(),
+            (sqlx::Error::RowNotFound, _) => "row_not_found".to_owned(),
+            _ => "client".to_owned(),
+        };
+        Self {
+            error_type,
+            sqlstate,
+            message: error.to_string(),
+        }
+    }
+}
+
+/// One statement on its way; ends its span when dropped, also when nobody waits any more.
+struct Operation<'a> {
+    instruments: &'a Instruments,
+    statement: Statement,
+    context: Context,
+    started: Instant,
+    result: Option<Result<(), Failure>>,
+}
+
+impl Drop for Operation<'_> {
+    fn drop(&mut self) {
+        let elapsed = self.started.elapsed().as_secs_f64();
+        let cancelled = || {
+            let message = "the caller stopped waiting".to_owned();
+            Err(Failure {
+                error_type: "cancelled".to_owned(),
+                sqlstate: None,
+                message,
+            })
+        };
+        let failure = self.result.take().unwrap_or_else(cancelled).err();
+        let span = self.context.span();
+        if self.instruments.enabled {
+            let error_type = failure.as_ref().map(|failure| failure.error_type.as_str());
+            let series = self.instruments.series(&self.statement, error_type);
+            series.record(elapsed, Some(span.span_context()));
+        }
+        if self.instruments.tracer.is_none() {
+            // The current span is the caller's, not ours to end.
+            return;
+        }
+        if let Some(failure) = failure {
+            span.set_attribute(KeyValue::new(ERROR_TYPE, failure.error_type));
+            if let Some(sqlstate) = failure.sqlstate {
+                span.set_attribute(KeyValue::new(DB_RESPONSE_STATUS_CODE, sqlstate));
+            }
+            span.set_status(Status::error(failure.message));
+        }
+        span.end();
+    }
+}

@@ -1,0 +1,397 @@
+//! From settings to providers, and back down without losing what was answered.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use opentelemetry::global;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{LogExporter, LoggerProviderBuilder, SdkLoggerProvider};
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
+use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanExporter, TracerProviderBuilder};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry};
+
+use crate::database::Database;
+use crate::http::{Client, ServerLayer};
+use crate::metrics::{Histogram, Metrics};
+use crate::settings::{Exporter, Propagator, Settings};
+use crate::{Error, Propagation, exporters, resource};
+
+/// Instrumentation scope of everything this crate records.
+const SCOPE: &str = "telemetry";
+
+/// How long one signal may take to flush at shutdown.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the exporters themselves log must not be exported: it would feed itself.
+const NEVER_EXPORTED: [&str; 9] = [
+    "hyper",
+    "h2",
+    "tonic",
+    "reqwest",
+    "tower",
+    "opentelemetry",
+    "opentelemetry_sdk",
+    "opentelemetry_otlp",
+    "hyper_util",
+];
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Starts telemetry for this process as the environment says: sets the global tracer, meter,
+/// propagator and `tracing` subscriber. `name` and `version` are the defaults of `service.name` and
+/// `service.version`.
+///
+/// Call it inside the Tokio runtime and keep what it returns until the end of `main`.
+///
+/// # Errors
+/// [`Error::Exporter`] when an OTLP setting cannot be used at all, [`Error::PrometheusListener`]
+/// when the scrape address is taken, [`Error::AlreadyInitialised`] when called twice.
+pub fn init(name: &'static str, version: &'static str) -> Result<Telemetry, Error> {
+    Builder::new(name, version, Settings::from_env()).install()
+}
+
+/// [`init`] in steps, for tests and for exporters of your own.
+#[derive(Debug)]
+pub struct Builder {
+    settings: Settings,
+    resource: Resource,
+    tracer: TracerProviderBuilder,
+    logger: LoggerProviderBuilder,
+    meter: MeterProviderBuilder,
+    traces: bool,
+    logs: bool,
+    metrics: bool,
+}
+
+impl Builder {
+    /// Starts from settings; nothing is exported yet.
+    pub fn new(name: &'static str, version: &'static str, settings: Settings) -> Self {
+        let resource = resource::build(name, version, settings.service_name.as_deref());
+        Self {
+            tracer: SdkTracerProvider::builder().with_resource(resource.clone()),
+            logger: SdkLoggerProvider::builder().with_resource(resource.clone()),
+            meter: SdkMeterProvider::builder().with_resource(resource.clone()),
+            resource,
+            settings,
+            traces: false,
+            logs: false,
+            metrics: false,
+        }
+    }
+
+    /// Adds an exporter of spans, called as each span ends.
+    #[must_use]
+    pub fn with_span_exporter(mut self, exporter: impl SpanExporter + 'static) -> Self {
+        self.tracer = self.tracer.with_simple_exporter(exporter);
+        self.traces = true;
+        self
+    }
+
+    /// Adds an exporter of log records, called as each is written.
+    #[must_use]
+    pub fn with_log_exporter(mut self, exporter: impl LogExporter + 'static) -> Self {
+        self.logger = self.logger.with_simple_exporter(exporter);
+        self.logs = true;
+        self
+    }
+
+    /// Adds an exporter of metrics, called every `OTEL_METRIC_EXPORT_INTERVAL` ms.
+    #[must_use]
+    pub fn with_metric_exporter(mut self, exporter: impl PushMetricExporter) -> Self {
+        self.meter = self.meter.with_periodic_exporter(exporter);
+        self.metrics = true;
+        self
+    }
+
+    fn with_configured_exporters(mut self) -> Result<Self, Error> {
+        if self.settings.disabled {
+            return Ok(self);
+        }
+        for exporter in &self.settings.traces {
+            self.traces = true;
+            self.tracer = match exporter {
+                Exporter::Otlp => self
+                    .tracer
+                    .with_batch_exporter(exporters::spans(self.settings.traces_protocol)?),
+                Exporter::Console | Exporter::Prometheus => self
+                    .tracer
+                    .with_simple_exporter(opentelemetry_stdout::SpanExporter::default()),
+            };
+        }
+        for exporter in &self.settings.logs {
+            self.logs = true;
+            self.logger = match exporter {
+                Exporter::Otlp => self
+                    .logger
+                    .with_batch_exporter(exporters::logs(self.settings.logs_protocol)?),
+                Exporter::Console | Exporter::Prometheus => self
+                    .logger
+                    .with_simple_exporter(opentelemetry_stdout::LogExporter::default()),
+            };
+        }
+        for exporter in &self.settings.metrics {
+            self.meter = match exporter {
+                Exporter::Otlp => {
+                    self.metrics = true;
+                    let exporter = exporters::metrics(self.settings.metrics_protocol)?;
+                    self.meter.with_periodic_exporter(exporter)
+                }
+                Exporter::Console => {
+                    self.metrics = true;
+                    self.meter
+                        .with_periodic_exporter(opentelemetry_stdout::MetricExporter::default())
+                }
+                Exporter::Prometheus => self.meter,
+            };
+        }
+        Ok(self)
+    }
+
+    /// Builds without touching anything global: for tests that run side by side.
+    pub fn build(self) -> Telemetry {
+        let scraped =
+            !self.settings.disabled && self.settings.metrics.contains(&Exporter::Prometheus);
+        let attributes: Vec<_> = self
+            .resource
+            .iter()
+            .map(|(key, value)| (key.as_str().to_owned(), value.as_str().into_owned()))
+            .collect();
+        let mut labels = attributes;
+        labels.sort_unstable();
+        let tracer_provider = self.traces.then(|| self.tracer.build());
+        let logger_provider = self.logs.then(|| self.logger.build());
+        let meter_provider = self.metrics.then(|| self.meter.build());
+        let meter = meter_provider
+            .as_ref()
+            .map(|provider| provider.meter(SCOPE));
+        let metrics = Metrics::new(meter, scraped, &labels);
+        Telemetry {
+            tracer: tracer_provider
+                .as_ref()
+                .map(|provider| provider.tracer(SCOPE)),
+            propagation: propagation(&self.settings.propagators),
+            client_durations: Client::histogram(&metrics),
+            database_durations: Database::histogram(&metrics),
+            metrics,
+            tracer_provider,
+            logger_provider,
+            meter_provider,
+            settings: self.settings,
+            finished: false,
+        }
+    }
+
+    fn install(self) -> Result<Telemetry, Error> {
+        let telemetry = self.with_configured_exporters()?.build();
+        // Instruments and propagators made before these are set would stay without effect.
+        global::set_text_map_propagator(telemetry.propagation.clone());
+        if let Some(provider) = &telemetry.tracer_provider {
+            global::set_tracer_provider(provider.clone());
+        }
+        if let Some(provider) = &telemetry.meter_provider {
+            global::set_meter_provider(provider.clone());
+        }
+        telemetry.subscriber().try_init()?;
+        for warning in &telemetry.settings.warnings {
+            tracing::warn!(variable = warning.variable, "{warning}");
+        }
+        if let Some(address) = telemetry.settings.prometheus_listener
+            && telemetry.settings.metrics.contains(&Exporter::Prometheus)
+            && !telemetry.settings.disabled
+        {
+            let listener = TcpListener::bind(address)
+                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+                .and_then(tokio::net::TcpListener::from_std)
+                .map_err(|source| Error::PrometheusListener { address, source })?;
+            let router = telemetry.metrics_router();
+            tokio::spawn(async move { axum::serve(listener, router).await });
+        }
+        Ok(telemetry)
+    }
+}
+
+fn propagation(formats: &[Propagator]) -> Propagation {
+    let formats = formats
+        .iter()
+        .map(|format| -> Box<dyn TextMapPropagator + Send + Sync> {
+            match format {
+                Propagator::TraceContext => Box::new(TraceContextPropagator::new()),
+                Propagator::Baggage => Box::new(BaggagePropagator::new()),
+            }
+        })
+        .collect();
+    Propagation(Arc::new(TextMapCompositePropagator::new(formats)))
+}
+
+/// Telemetry of this process: makes the layers and clients, and flushes at the end.
+///
+/// [`shutdown`](Self::shutdown) is the way out. Dropped without it, on an error path say, it flushes
+/// all the same, blocking the thread for at most five seconds a signal.
+#[derive(Debug)]
+#[must_use = "telemetry ends when this is dropped"]
+pub struct Telemetry {
+    settings: Settings,
+    tracer: Option<SdkTracer>,
+    propagation: Propagation,
+    metrics: Metrics,
+    client_durations: Histogram,
+    database_durations: Histogram,
+    tracer_provider: Option<SdkTracerProvider>,
+    logger_provider: Option<SdkLoggerProvider>,
+    meter_provider: Option<SdkMeterProvider>,
+    finished: bool,
+}
+
+impl Telemetry {
+    /// The layer for an axum router; apply it last, so that it is outermost.
+    pub fn http_server(&self) -> ServerLayer {
+        let access_log = !self.settings.disabled;
+        ServerLayer::new(
+            self.tracer.clone(),
+            self.propagation.clone(),
+            &self.metrics,
+            access_log,
+        )
+    }
+
+    /// Wraps an HTTP client for the upstream named `peer` (`service.peer.name`).
+    pub fn http_client(&self, http: reqwest::Client, peer: &str) -> Client {
+        let (tracer, propagation) = (self.tracer.clone(), self.propagation.clone());
+        let histogram = self.client_durations.clone();
+        Client::new(http, peer, tracer, propagation, &self.metrics, histogram)
+    }
+
+    /// Wraps a PostgreSQL pool; `peer` is the database's name as a node of the service graph.
+    pub fn database(&self, pool: sqlx::PgPool, peer: &str) -> Database {
+        let histogram = self.database_durations.clone();
+        Database::new(pool, peer, self.tracer.clone(), &self.metrics, histogram)
+    }
+
+    /// Makes instruments of your own.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// `GET /metrics` in OpenMetrics text; empty unless `OTEL_METRICS_EXPORTER` has `prometheus`.
+    pub fn metrics_router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        let metrics = self.metrics.clone();
+        if metrics.exposition().is_none() {
+            return Router::new();
+        }
+        let page = move || async move {
+            match metrics.exposition() {
+                Some(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+                None => StatusCode::NOT_FOUND.into_response(),
+            }
+        };
+        Router::new().route("/metrics", get(page))
+    }
+
+    /// What `tracing` goes through: lines on standard output, records to the log exporters, and
+    /// people's own spans (`#[instrument]`) to the span exporters, below this crate's spans.
+    pub fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + 'static + use<> {
+        let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
+        let lines = tracing_subscriber::fmt::layer()
+            .event_format(self.settings.log_format)
+            .with_ansi(false)
+            .with_filter(self.filter());
+        layers.push(lines.boxed());
+        if let Some(provider) = &self.logger_provider {
+            let records = OpenTelemetryTracingBridge::new(provider).with_filter(self.exported());
+            layers.push(records.boxed());
+        }
+        if let Some(tracer) = &self.tracer {
+            // Events are log records already; as span events they would be told twice.
+            let spans_only = filter_fn(|metadata| metadata.is_span());
+            let spans = tracing_opentelemetry::layer()
+                .with_tracer(tracer.clone())
+                .with_location(false)
+                .with_threads(false)
+                .with_level(false)
+                .with_target(false)
+                .with_tracked_inactivity(false)
+                .with_filter(self.exported().and(spans_only));
+            layers.push(spans.boxed());
+        }
+        Registry::default().with(layers)
+    }
+
+    fn filter(&self) -> EnvFilter {
+        EnvFilter::new(&self.settings.log_filter)
+    }
+
+    fn exported(&self) -> EnvFilter {
+        NEVER_EXPORTED.iter().fold(self.filter(), |filter, target| {
+            match format!("{target}=off").parse() {
+                Ok(directive) => filter.add_directive(directive),
+                Err(_) => filter,
+            }
+        })
+    }
+
+    /// Flushes traces, then logs, then metrics, off the async threads. Call it after the last
+    /// request was answered.
+    ///
+    /// # Errors
+    /// [`Error::Shutdown`] names each signal that could not be flushed in five seconds.
+    pub async fn shutdown(mut self) -> Result<(), Error> {
+        tokio::task::spawn_blocking(move || self.flush())
+            .await
+            .unwrap_or_else(|error| Err(Error::Shutdown(error.to_string())))
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.finished, true) {
+            return Ok(());
+        }
+        let mut failures = Vec::new();
+        let mut check = |signal: &str, result: Option<OTelSdkResult>| {
+            if let Some(Err(error)) = result {
+                failures.push(format!("{signal}: {error}"));
+            }
+        };
+        let tracer = self.tracer_provider.as_ref();
+        check(
+            "traces",
+            tracer.map(|provider| provider.shutdown_with_timeout(FLUSH_TIMEOUT)),
+        );
+        let logger = self.logger_provider.as_ref();
+        check(
+            "logs",
+            logger.map(|provider| provider.shutdown_with_timeout(FLUSH_TIMEOUT)),
+        );
+        let meter = self.meter_provider.as_ref();
+        check(
+            "metrics",
+            meter.map(|provider| provider.shutdown_with_timeout(FLUSH_TIMEOUT)),
+        );
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Shutdown(failures.join("; ")))
+        }
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Err(error) = self.flush() {
+            tracing::warn!("{error}");
+        }
+    }
+}

@@ -1,0 +1,383 @@
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, MatchedPath};
+use http::header::{HeaderName, HeaderValue, USER_AGENT};
+use http::{Request, Response};
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::{Context, ContextGuard, KeyValue};
+use opentelemetry_http::HeaderExtractor;
+use opentelemetry_sdk::trace::SdkTracer;
+use opentelemetry_semantic_conventions::attribute::{
+    CLIENT_ADDRESS, ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL,
+    HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, NETWORK_PROTOCOL_VERSION, URL_PATH, URL_QUERY,
+    URL_SCHEME, USER_AGENT_ORIGINAL,
+};
+use opentelemetry_semantic_conventions::metric::HTTP_SERVER_REQUEST_DURATION;
+use pin_project_lite::pin_project;
+
+use super::{bounded, known_method, protocol_version, status_text};
+use crate::Propagation;
+use crate::metrics::{BoundHistogram, Histogram, Metrics};
+
+/// Paths that no signal speaks of: they are asked all the time and by machines only.
+const EXCLUDED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// `error.type` of a request whose caller went away before the answer.
+const CANCELLED: &str = "cancelled";
+
+/// Adds a server span, the request's duration, an access log line and a `traceparent` response
+/// header to every request. Put it outermost with [`axum::Router::layer`], so that the matched
+/// route is known.
+#[derive(Debug, Clone)]
+pub struct ServerLayer {
+    server: Arc<Server>,
+}
+
+#[derive(Debug)]
+struct Server {
+    tracer: Option<SdkTracer>,
+    propagation: Propagation,
+    access_log: bool,
+    durations: Durations,
+}
+
+impl ServerLayer {
+    pub(crate) fn new(
+        tracer: Option<SdkTracer>,
+        propagation: Propagation,
+        metrics: &Metrics,
+        access_log: bool,
+    ) -> Self {
+        let histogram = metrics.duration(
+            HTTP_SERVER_REQUEST_DURATION,
+            "Duration of HTTP server requests",
+        );
+        let durations = Durations {
+            enabled: metrics.enabled(),
+            histogram,
+            series: RwLock::default(),
+        };
+        Self {
+            server: Arc::new(Server {
+                tracer,
+                propagation,
+                access_log,
+                durations,
+            }),
+        }
+    }
+
+    /// Makes the series of a route's successful answers exist, at zero, before its first request:
+    /// an idle service is then measured, not absent. Only a scraped histogram can hold a zero.
+    #[must_use]
+    pub fn with_known_routes<'a>(self, routes: impl IntoIterator<Item = &'a str>) -> Self {
+        for route in routes {
+            let _ = self
+                .server
+                .durations
+                .series("GET", Some(route), Some(200), None);
+        }
+        self
+    }
+}
+
+impl<S> tower::Layer<S> for ServerLayer {
+    type Service = ServerService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ServerService {
+            inner,
+            server: self.server.clone(),
+        }
+    }
+}
+
+/// The service made by [`ServerLayer`].
+#[derive(Debug, Clone)]
+pub struct ServerService<S> {
+    inner: S,
+    server: Arc<Server>,
+}
+
+impl<S, B, R> tower::Service<Request<B>> for ServerService<S>
+where
+    S: tower::Service<Request<B>, Response = Response<R>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ServerFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let exchange = (!EXCLUDED.contains(&request.uri().path()))
+            .then(|| Exchange::start(self.server.clone(), &request));
+        ServerFuture {
+            inner: self.inner.call(request),
+            exchange,
+        }
+    }
+}
+
+pin_project! {
+    /// The answer on its way; its span is current whenever it is polled.
+    pub struct ServerFuture<F> {
+        #[pin]
+        inner: F,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl<F, R, E> Future for ServerFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let entered = this.exchange.as_ref().map(Exchange::enter);
+        let result = std::task::ready!(this.inner.poll(task));
+        Poll::Ready(match result {
+            Ok(mut response) => {
+                if let Some(exchange) = this.exchange.as_mut() {
+                    exchange.answered(&mut response);
+                }
+                drop(entered);
+                drop(this.exchange.take());
+                Ok(response)
+            }
+            Err(error) => Err(error),
+        })
+    }
+}
+
+/// One request from its head to its answer's head. Dropped without an answer, it is `cancelled`.
+struct Exchange {
+    server: Arc<Server>,
+    context: Context,
+    method: &'static str,
+    route: Option<MatchedPath>,
+    path: Option<Box<str>>,
+    started: Instant,
+    finished: bool,
+}
+
+impl Exchange {
+    fn start<B>(server: Arc<Server>, request: &Request<B>) -> Self {
+        let method = known_method(request.method());
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let parent = server
+            .propagation
+            .extract_with_context(&Context::new(), &HeaderExtractor(request.headers()));
+        let context = match &server.tracer {
+            Some(tracer) => {
+                let builder = span_builder(request, method, route.as_ref());
+                let span = tracer.build_with_context(builder, &parent);
+                parent.with_span(span)
+            }
+            None => parent,
+        };
+        let path = server
+            .access_log
+            .then(|| bounded(request.uri().path()).into());
+        Self {
+            server,
+            context,
+            method,
+            route,
+            path,
+            started: Instant::now(),
+            finished: false,
+        }
+    }
+
+    fn enter(&self) -> ContextGuard {
+        self.context.clone().attach()
+    }
+
+    fn route(&self) -> Option<&str> {
+        self.route.as_ref().map(MatchedPath::as_str)
+    }
+
+    fn answered<R>(&mut self, response: &mut Response<R>) {
+        self.finished = true;
+        let status = response.status().as_u16();
+        let failed = (status >= 500).then(|| status_text(status));
+        let elapsed = self.started.elapsed().as_secs_f64();
+        let span = self.context.span();
+        if let Some(value) = traceparent(span.span_context()) {
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static("traceparent"), value);
+        }
+        self.record(elapsed, Some(status), failed.as_deref());
+        if let Some(path) = &self.path {
+            let (method, route) = (self.method, self.route().unwrap_or_default());
+            if failed.is_some() {
+                tracing::error!(
+                    target: "access",
+                    { http.request.method = method, url.path = %path, http.route = route,
+                      http.response.status_code = status, duration = elapsed },
+                    "{method} {path} {status}"
+                );
+            } else {
+                tracing::info!(
+                    target: "access",
+                    { http.request.method = method, url.path = %path, http.route = route,
+                      http.response.status_code = status, duration = elapsed },
+                    "{method} {path} {status}"
+                );
+            }
+        }
+        if span.is_recording() {
+            span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status)));
+            if let Some(error_type) = failed {
+                span.set_attribute(KeyValue::new(ERROR_TYPE, error_type));
+                span.set_status(Status::error(""));
+            }
+        }
+        span.end();
+    }
+
+    fn record(&self, elapsed: f64, status: Option<u16>, error_type: Option<&str>) {
+        let durations = &self.server.durations;
+        if durations.enabled {
+            let series = durations.series(self.method, self.route(), status, error_type);
+            series.record(elapsed, Some(self.context.span().span_context()));
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let elapsed = self.started.elapsed().as_secs_f64();
+        self.record(elapsed, None, Some(CANCELLED));
+        let span = self.context.span();
+        span.set_attribute(KeyValue::new(ERROR_TYPE, CANCELLED));
+        span.set_status(Status::error("the caller went away before the answer"));
+        span.end();
+    }
+}
+
+fn span_builder<B>(
+    request: &Request<B>,
+    method: &'static str,
+    route: Option<&MatchedPath>,
+) -> SpanBuilder {
+    let uri = request.uri();
+    let mut attributes = Vec::with_capacity(10);
+    attributes.push(KeyValue::new(HTTP_REQUEST_METHOD, method));
+    attributes.push(KeyValue::new(URL_SCHEME, "http"));
+    attributes.push(KeyValue::new(URL_PATH, bounded(uri.path()).to_owned()));
+    if method == "_OTHER" {
+        let original = bounded(request.method().as_str()).to_owned();
+        attributes.push(KeyValue::new(HTTP_REQUEST_METHOD_ORIGINAL, original));
+    }
+    if let Some(query) = uri.query() {
+        attributes.push(KeyValue::new(URL_QUERY, bounded(query).to_owned()));
+    }
+    if let Some(version) = protocol_version(request.version()) {
+        attributes.push(KeyValue::new(NETWORK_PROTOCOL_VERSION, version));
+    }
+    if let Some(agent) = request
+        .headers()
+        .get(USER_AGENT)
+        .and_then(|v| v.to_str().ok())
+    {
+        attributes.push(KeyValue::new(
+            USER_AGENT_ORIGINAL,
+            bounded(agent).to_owned(),
+        ));
+    }
+    if let Some(ConnectInfo(peer)) = request
+        .extensions()
+        .get::<ConnectInfo<std::net::SocketAddr>>()
+    {
+        attributes.push(KeyValue::new(CLIENT_ADDRESS, peer.ip().to_string()));
+    }
+    let known = if method == "_OTHER" { "HTTP" } else { method };
+    let name = match route {
+        Some(route) => {
+            attributes.push(KeyValue::new(HTTP_ROUTE, route.as_str().to_owned()));
+            format!("{known} {}", route.as_str()).into()
+        }
+        None => std::borrow::Cow::Borrowed(known),
+    };
+    let mut builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
+    builder.attributes = Some(attributes);
+    builder
+}
+
+/// The W3C header of a span, for a caller who wants to know its trace.
+fn traceparent(span: &SpanContext) -> Option<HeaderValue> {
+    if !span.is_valid() {
+        return None;
+    }
+    let flags = span.trace_flags().to_u8() & 1;
+    let text = format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id());
+    HeaderValue::from_str(&text).ok()
+}
+
+/// The histogram's series, found without making a string.
+#[derive(Debug)]
+struct Durations {
+    enabled: bool,
+    histogram: Histogram,
+    series: RwLock<HashMap<Box<str>, HashMap<Outcome, BoundHistogram>>>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash, Clone, Copy)]
+struct Outcome {
+    method: &'static str,
+    /// `None` when there was no answer.
+    status: Option<u16>,
+}
+
+impl Durations {
+    fn series(
+        &self,
+        method: &'static str,
+        route: Option<&str>,
+        status: Option<u16>,
+        error_type: Option<&str>,
+    ) -> BoundHistogram {
+        let outcome = Outcome { method, status };
+        let route_key = route.unwrap_or_default();
+        let known = self.series.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(series) = known
+            .get(route_key)
+            .and_then(|outcomes| outcomes.get(&outcome))
+        {
+            return series.clone();
+        }
+        drop(known);
+        let mut attributes = vec![
+            KeyValue::new(HTTP_REQUEST_METHOD, method),
+            KeyValue::new(URL_SCHEME, "http"),
+        ];
+        attributes.extend(route.map(|route| KeyValue::new(HTTP_ROUTE, route.to_owned())));
+        attributes.extend(
+            status.map(|status| KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status))),
+        );
+        attributes.extend(error_type.map(|error| KeyValue::new(ERROR_TYPE, error.to_owned())));
+        let mut known = self.series.write().unwrap_or_else(PoisonError::into_inner);
+        known
+            .entry(route_key.into())
+            .or_default()
+            .entry(outcome)
+            .or_insert_with(|| self.histogram.bind(&attributes))
+            .clone()
+    }
+}

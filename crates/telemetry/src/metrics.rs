@@ -1,0 +1,274 @@
+//! One instrument, recorded once, readable both ways.
+//!
+//! `OTEL_METRICS_EXPORTER` decides who reads: `otlp` and `console` push through the SDK,
+//! `prometheus` is scraped through `prometheus-client` (the SDK records no exemplars). Names and
+//! labels come out equal, by the rules of OpenTelemetry's Prometheus compatibility: dots become
+//! underscores, the unit is appended.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+use opentelemetry::trace::SpanContext;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// Upper bounds, in seconds, of every duration histogram: the semantic conventions' ones and up to
+/// 30 s, because a bucket must exist above the slowest answer that is waited for.
+pub const DURATION_BUCKETS: [f64; 16] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0,
+];
+
+/// One observation in this many offers its trace as an exemplar; a scrape keeps the newest only.
+const EXEMPLAR_EVERY: u64 = 16;
+
+type Labels = Vec<(Cow<'static, str>, String)>;
+type TraceLabels = [(&'static str, String); 2];
+type PrometheusHistogram = HistogramWithExemplars<TraceLabels>;
+
+#[derive(Clone, Copy)]
+struct Buckets(&'static [f64]);
+
+impl MetricConstructor<PrometheusHistogram> for Buckets {
+    fn new_metric(&self) -> PrometheusHistogram {
+        HistogramWithExemplars::new(self.0.iter().copied())
+    }
+}
+
+/// Makes instruments for whichever readers are configured.
+#[derive(Clone)]
+pub struct Metrics {
+    meter: Option<Meter>,
+    registry: Option<Arc<Mutex<Registry>>>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics")
+            .field("pushed", &self.meter.is_some())
+            .field("scraped", &self.registry.is_some())
+            .finish()
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new(meter: Option<Meter>, scraped: bool, resource: &[(String, String)]) -> Self {
+        let registry = scraped.then(|| {
+            let mut registry = Registry::default();
+            let labels: Labels = resource
+                .iter()
+                .map(|(k, v)| (prometheus_name(k).into(), v.clone()))
+                .collect();
+            registry.register("target", "Who is measured", Info::new(labels));
+            Arc::new(Mutex::new(registry))
+        });
+        Self { meter, registry }
+    }
+
+    /// Whether anything reads what is recorded.
+    pub fn enabled(&self) -> bool {
+        self.meter.is_some() || self.registry.is_some()
+    }
+
+    /// A histogram of durations in seconds, with [`DURATION_BUCKETS`].
+    pub fn duration(&self, name: &'static str, description: &'static str) -> Histogram {
+        let pushed = self.meter.as_ref().map(|meter| {
+            meter
+                .f64_histogram(name)
+                .with_unit("s")
+                .with_description(description)
+                .with_boundaries(DURATION_BUCKETS.to_vec())
+                .build()
+        });
+        let scraped = self.registry.as_ref().map(|registry| {
+            let family = Family::new_with_constructor(Buckets(&DURATION_BUCKETS));
+            let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+            registry.register_with_unit(
+                prometheus_name(name),
+                description,
+                prometheus_client::registry::Unit::Seconds,
+                family.clone(),
+            );
+            family
+        });
+        Histogram { pushed, scraped }
+    }
+
+    /// What a scrape answers, in OpenMetrics text; `None` when `prometheus` is not configured.
+    pub fn exposition(&self) -> Option<String> {
+        let registry = self.registry.as_ref()?;
+        let registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::with_capacity(16 * 1024);
+        // Writing to a String cannot fail; a faulty encoder is shown as a truncated page.
+        if prometheus_client::encoding::text::encode(&mut text, &registry).is_err() {
+            tracing::error!("the metrics page could not be encoded completely");
+        }
+        Some(text)
+    }
+}
+
+/// A histogram before its attributes are known.
+#[derive(Debug, Clone)]
+pub struct Histogram {
+    pushed: Option<opentelemetry::metrics::Histogram<f64>>,
+    scraped: Option<Family<Labels, PrometheusHistogram, Buckets>>,
+}
+
+impl fmt::Debug for Buckets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} buckets", self.0.len())
+    }
+}
+
+impl Histogram {
+    /// Looks one series up, once; recording through it costs no further look-up. A scraped series
+    /// exists, at zero, from here on.
+    pub fn bind(&self, attributes: &[KeyValue]) -> BoundHistogram {
+        let scraped = self.scraped.as_ref().map(|family| {
+            let labels: Labels = attributes
+                .iter()
+                .map(|kv| {
+                    (
+                        prometheus_name(kv.key.as_str()).into(),
+                        kv.value.as_str().into_owned(),
+                    )
+                })
+                .collect();
+            family.get_or_create_owned(&labels)
+        });
+        BoundHistogram(Arc::new(Bound {
+            pushed: self
+                .pushed
+                .as_ref()
+                .map(|histogram| histogram.bind(attributes)),
+            scraped,
+            observations: AtomicU64::new(0),
+        }))
+    }
+}
+
+struct Bound {
+    pushed: Option<opentelemetry::metrics::BoundHistogram<f64>>,
+    scraped: Option<PrometheusHistogram>,
+    observations: AtomicU64,
+}
+
+/// One series of a histogram.
+#[derive(Clone)]
+pub struct BoundHistogram(Arc<Bound>);
+
+impl fmt::Debug for BoundHistogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BoundHistogram")
+    }
+}
+
+impl BoundHistogram {
+    /// Records `value` (in the histogram's unit); every sixteenth offers `span` as exemplar when
+    /// that span is sampled, the first one included.
+    pub fn record(&self, value: f64, span: Option<&SpanContext>) {
+        let bound = &*self.0;
+        if let Some(pushed) = &bound.pushed {
+            pushed.record(value);
+        }
+        if let Some(scraped) = &bound.scraped {
+            let sampled = span
+                .filter(|span| span.is_sampled() && span.is_valid())
+                .filter(|_| {
+                    bound
+                        .observations
+                        .fetch_add(1, Ordering::Relaxed)
+                        .is_multiple_of(EXEMPLAR_EVERY)
+                });
+            let labels = sampled.map(|span| {
+                [
+                    ("trace_id", span.trace_id().to_string()),
+                    ("span_id", span.span_id().to_string()),
+                ]
+            });
+            let at = labels.is_some().then(std::time::SystemTime::now);
+            scraped.observe(value, labels, at);
+        }
+    }
+}
+
+fn prometheus_name(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+
+    fn span(sampled: bool) -> SpanContext {
+        let flags = if sampled {
+            TraceFlags::SAMPLED
+        } else {
+            TraceFlags::default()
+        };
+        let (trace, span) = (TraceId::from(0xabc_u128), SpanId::from(0xdef_u64));
+        SpanContext::new(trace, span, flags, false, TraceState::default())
+    }
+
+    fn scraped() -> (Metrics, BoundHistogram) {
+        let metrics = Metrics::new(None, true, &[("service.name".into(), "users".into())]);
+        let series = metrics
+            .duration("http.server.request.duration", "Duration of answers")
+            .bind(&[KeyValue::new("http.route", "/users")]);
+        (metrics, series)
+    }
+
+    #[test]
+    fn a_bound_series_is_scraped_at_zero() {
+        let (metrics, _series) = scraped();
+        let page = metrics.exposition().unwrap();
+        assert!(
+            page.contains("http_server_request_duration_seconds_count{http_route=\"/users\"} 0"),
+            "{page}"
+        );
+        assert!(
+            page.contains("target_info{service_name=\"users\"} 1"),
+            "{page}"
+        );
+        assert!(page.ends_with("# EOF\n"), "{page}");
+    }
+
+    #[test]
+    fn one_in_sixteen_observations_leaves_its_trace() {
+        let (metrics, series) = scraped();
+        series.record(0.2, Some(&span(true)));
+        let page = metrics.exposition().unwrap();
+        let exemplar = "le=\"0.25\",http_route=\"/users\"} 1 # {trace_id=\"00000000000000000000000000000abc\",span_id=\"0000000000000def\"} 0.2 ";
+        assert!(page.contains(exemplar), "{page}");
+        for _ in 0..15 {
+            series.record(2.0, Some(&span(true)));
+        }
+        assert!(!metrics.exposition().unwrap().contains("} 2.0 "));
+        series.record(2.0, Some(&span(true)));
+        assert!(metrics.exposition().unwrap().contains("} 2.0 "));
+    }
+
+    #[test]
+    fn an_unsampled_span_is_no_exemplar() {
+        let (metrics, series) = scraped();
+        series.record(0.2, Some(&span(false)));
+        series.record(0.2, None);
+        assert!(!metrics.exposition().unwrap().contains("trace_id"));
+    }
+
+    #[test]
+    fn without_the_prometheus_exporter_there_is_no_page() {
+        let metrics = Metrics::new(None, false, &[]);
+        metrics.duration("a", "b").bind(&[]).record(1.0, None);
+        assert_eq!(metrics.exposition(), None);
+        assert!(!metrics.enabled());
+    }
+}

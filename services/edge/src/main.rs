@@ -1,0 +1,30 @@
+//! The lab's front door.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use edge::{App, settings};
+use service::{bind, serve, shutdown_signal};
+
+/// Longer than an upstream may take, so that a stop answers what was asked.
+const DRAIN: Duration = Duration::from_secs(35);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let telemetry = telemetry::init(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))?;
+    let outcome = run(&telemetry).await;
+    if let Err(error) = &outcome {
+        tracing::error!(error = format!("{error:#}"), "edge stopped");
+    }
+    telemetry.shutdown().await?;
+    outcome
+}
+
+async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
+    let app = App::new(&settings::Upstreams::from_env()?, telemetry)?.router(telemetry);
+    let listener = bind("EDGE_PORT", 8001).await?;
+    tracing::info!(address = %listener.local_addr()?, "edge listens");
+    serve(listener, app, shutdown_signal(), DRAIN)
+        .await
+        .context("serving")
+}

@@ -1,0 +1,39 @@
+//! The users of the lab, kept in PostgreSQL.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use service::{Readiness, bind, serve, shutdown_signal};
+use users::{App, faults, settings, store::Store};
+
+/// Longer than the slowest fault, so that a stop answers what was asked.
+const DRAIN: Duration = Duration::from_secs(15);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let telemetry = telemetry::init(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))?;
+    let outcome = run(&telemetry).await;
+    if let Err(error) = &outcome {
+        tracing::error!(error = format!("{error:#}"), "users stopped");
+    }
+    telemetry.shutdown().await?;
+    outcome
+}
+
+async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
+    let database = settings::Database::from_env()?;
+    let faults = faults::watch(settings::Flags::from_env()?.file).await;
+    let readiness = Readiness::default();
+    let store = Store::open(&database, telemetry, readiness.clone());
+    let app = App {
+        store,
+        faults,
+        readiness,
+    }
+    .router(telemetry);
+    let listener = bind("USERS_PORT", 8000).await?;
+    tracing::info!(address = %listener.local_addr()?, "users listens");
+    serve(listener, app, shutdown_signal(), DRAIN)
+        .await
+        .context("serving")
+}

@@ -1,0 +1,58 @@
+//! The service's own variables; `OTEL_*` belongs to the telemetry crate.
+
+use std::path::PathBuf;
+
+use service::env::{self, EnvError};
+use sqlx::postgres::PgConnectOptions;
+
+/// Where the users are kept.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// `DATABASE_URL`, `postgres://user:password@host:port/database`.
+    pub options: PgConnectOptions,
+    /// `DATABASE_MAX_CONNECTIONS`, default 10.
+    pub max_connections: u32,
+}
+
+impl Database {
+    /// Reads `DATABASE_URL` and `DATABASE_MAX_CONNECTIONS`.
+    pub fn from_env() -> Result<Self, EnvError> {
+        const URL: &str = "an address such as postgres://lab:lab@localhost:5432/lab";
+        let url: String = env::required("DATABASE_URL", URL)?;
+        // The URL holds a password: the error tells what is wrong with it, not what it is.
+        let options = url
+            .parse()
+            .map_err(|error: sqlx::Error| EnvError::Invalid {
+                name: "DATABASE_URL",
+                value: "(not shown)".to_owned(),
+                reason: error.to_string(),
+                expected: URL,
+            })?;
+        let max_connections = env::or(
+            "DATABASE_MAX_CONNECTIONS",
+            "a number of connections from 1",
+            10u32,
+        )?
+        .max(1);
+        Ok(Self {
+            options,
+            max_connections,
+        })
+    }
+}
+
+/// Where the faults come from.
+#[derive(Debug, Clone)]
+pub struct Flags {
+    /// `FLAGS_FILE`: flags in flagd's JSON format. Without it the service is healthy.
+    pub file: Option<PathBuf>,
+}
+
+impl Flags {
+    /// Reads `FLAGS_FILE`.
+    pub fn from_env() -> Result<Self, EnvError> {
+        Ok(Self {
+            file: env::optional("FLAGS_FILE", "a path")?,
+        })
+    }
+}
