@@ -53,7 +53,14 @@ struct Instruments {
     tracer: Option<SdkTracer>,
     enabled: bool,
     histogram: Histogram,
-    series: RwLock<HashMap<(&'static str, &'static str, Option<String>), BoundHistogram>>,
+    series: RwLock<HashMap<Outcome, BoundHistogram>>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Outcome {
+    operation: &'static str,
+    collection: &'static str,
+    error_type: Option<String>,
 }
 
 impl Database {
@@ -113,12 +120,7 @@ impl Database {
         let answer = execute(prepared, &self.pool)
             .with_context(operation.context.clone())
             .await;
-        operation.result = Some(
-            answer
-                .as_ref()
-                .map(drop)
-                .map_err(|error| Failure::of(error)),
-        );
+        operation.result = Some(answer.as_ref().map(drop).map_err(Failure::of));
         answer
     }
 }
@@ -147,11 +149,11 @@ impl Instruments {
 
     fn series(&self, statement: &Statement, error_type: Option<&str>) -> BoundHistogram {
         // Failures are rare, so that only they pay for an owned key.
-        let key = (
-            statement.operation,
-            statement.collection,
-            error_type.map(str::to_owned),
-        );
+        let key = Outcome {
+            operation: statement.operation,
+            collection: statement.collection,
+            error_type: error_type.map(str::to_owned),
+        };
         let known = self.series.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(series) = known.get(&key) {
             return series.clone();

@@ -6,6 +6,7 @@
 //! underscores, the unit is appended.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,7 @@ const EXEMPLAR_EVERY: u64 = 16;
 type Labels = Vec<(Cow<'static, str>, String)>;
 type TraceLabels = [(&'static str, String); 2];
 type PrometheusHistogram = HistogramWithExemplars<TraceLabels>;
+type HistogramFamily = Family<Labels, PrometheusHistogram, Buckets>;
 
 #[derive(Clone, Copy)]
 struct Buckets(&'static [f64]);
@@ -44,35 +46,44 @@ impl MetricConstructor<PrometheusHistogram> for Buckets {
 #[derive(Clone)]
 pub struct Metrics {
     meter: Option<Meter>,
-    registry: Option<Arc<Mutex<Registry>>>,
+    page: Option<Arc<Mutex<Page>>>,
+}
+
+/// What is scraped. A registry takes a name twice and then writes a page that Prometheus refuses,
+/// so that families are looked up by name.
+#[derive(Default)]
+struct Page {
+    registry: Registry,
+    families: HashMap<&'static str, HistogramFamily>,
 }
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics")
             .field("pushed", &self.meter.is_some())
-            .field("scraped", &self.registry.is_some())
+            .field("scraped", &self.page.is_some())
             .finish()
     }
 }
 
 impl Metrics {
     pub(crate) fn new(meter: Option<Meter>, scraped: bool, resource: &[(String, String)]) -> Self {
-        let registry = scraped.then(|| {
-            let mut registry = Registry::default();
+        let page = scraped.then(|| {
+            let mut page = Page::default();
             let labels: Labels = resource
                 .iter()
                 .map(|(k, v)| (prometheus_name(k).into(), v.clone()))
                 .collect();
-            registry.register("target", "Who is measured", Info::new(labels));
-            Arc::new(Mutex::new(registry))
+            page.registry
+                .register("target", "Who is measured", Info::new(labels));
+            Arc::new(Mutex::new(page))
         });
-        Self { meter, registry }
+        Self { meter, page }
     }
 
     /// Whether anything reads what is recorded.
     pub fn enabled(&self) -> bool {
-        self.meter.is_some() || self.registry.is_some()
+        self.meter.is_some() || self.page.is_some()
     }
 
     /// A histogram of durations in seconds, with [`DURATION_BUCKETS`].
@@ -85,27 +96,32 @@ impl Metrics {
                 .with_boundaries(DURATION_BUCKETS.to_vec())
                 .build()
         });
-        let scraped = self.registry.as_ref().map(|registry| {
-            let family = Family::new_with_constructor(Buckets(&DURATION_BUCKETS));
-            let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
-            registry.register_with_unit(
-                prometheus_name(name),
-                description,
-                prometheus_client::registry::Unit::Seconds,
-                family.clone(),
-            );
-            family
+        let scraped = self.page.as_ref().map(|page| {
+            let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+            let Page { registry, families } = &mut *page;
+            let register = || {
+                let family = Family::new_with_constructor(Buckets(&DURATION_BUCKETS));
+                let seconds = prometheus_client::registry::Unit::Seconds;
+                registry.register_with_unit(
+                    prometheus_name(name),
+                    description,
+                    seconds,
+                    family.clone(),
+                );
+                family
+            };
+            families.entry(name).or_insert_with(register).clone()
         });
         Histogram { pushed, scraped }
     }
 
     /// What a scrape answers, in OpenMetrics text; `None` when `prometheus` is not configured.
     pub fn exposition(&self) -> Option<String> {
-        let registry = self.registry.as_ref()?;
-        let registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let page = self.page.as_ref()?;
+        let page = page.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::with_capacity(16 * 1024);
         // Writing to a String cannot fail; a faulty encoder is shown as a truncated page.
-        if prometheus_client::encoding::text::encode(&mut text, &registry).is_err() {
+        if prometheus_client::encoding::text::encode(&mut text, &page.registry).is_err() {
             tracing::error!("the metrics page could not be encoded completely");
         }
         Some(text)
@@ -116,7 +132,7 @@ impl Metrics {
 #[derive(Debug, Clone)]
 pub struct Histogram {
     pushed: Option<opentelemetry::metrics::Histogram<f64>>,
-    scraped: Option<Family<Labels, PrometheusHistogram, Buckets>>,
+    scraped: Option<HistogramFamily>,
 }
 
 impl fmt::Debug for Buckets {
@@ -262,6 +278,19 @@ mod tests {
         series.record(0.2, Some(&span(false)));
         series.record(0.2, None);
         assert!(!metrics.exposition().unwrap().contains("trace_id"));
+    }
+
+    #[test]
+    fn asked_for_twice_it_is_one_family() {
+        let (metrics, series) = scraped();
+        let again = metrics
+            .duration("http.server.request.duration", "Duration of answers")
+            .bind(&[KeyValue::new("http.route", "/users")]);
+        series.record(0.2, None);
+        again.record(0.2, None);
+        let page = metrics.exposition().unwrap();
+        assert_eq!(page.matches("# TYPE http_server").count(), 1, "{page}");
+        assert!(page.contains("_count{http_route=\"/users\"} 2"), "{page}");
     }
 
     #[test]

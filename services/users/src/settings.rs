@@ -20,14 +20,19 @@ impl Database {
         const URL: &str = "an address such as postgres://lab:lab@localhost:5432/lab";
         let url: String = env::required("DATABASE_URL", URL)?;
         // The URL holds a password: the error tells what is wrong with it, not what it is.
+        let invalid = |reason: String| EnvError::Invalid {
+            name: "DATABASE_URL",
+            value: "(not shown)".to_owned(),
+            reason,
+            expected: URL,
+        };
+        // sqlx takes any scheme for PostgreSQL's.
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(invalid("not a PostgreSQL address".to_owned()));
+        }
         let options = url
             .parse()
-            .map_err(|error: sqlx::Error| EnvError::Invalid {
-                name: "DATABASE_URL",
-                value: "(not shown)".to_owned(),
-                reason: error.to_string(),
-                expected: URL,
-            })?;
+            .map_err(|error: sqlx::Error| invalid(error.to_string()))?;
         let max_connections = env::or(
             "DATABASE_MAX_CONNECTIONS",
             "a number of connections from 1",

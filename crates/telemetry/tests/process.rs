@@ -1,0 +1,222 @@
+//! The example `minimal` as a process: what a person sees, and what is sent when it is stopped.
+#![expect(clippy::unwrap_used, reason = "what cannot go on has failed")]
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::post;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct Example {
+    child: Child,
+    address: String,
+    output: Arc<Mutex<Vec<String>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Example {
+    /// Starts it on a free port, which it tells in its first line.
+    fn start(vars: &[(&str, &str)]) -> Self {
+        let mut path = std::env::current_exe().unwrap();
+        path.pop();
+        path.pop();
+        let path = path.join("examples/minimal");
+        let mut child = Command::new(&path)
+            .env("PORT", "0")
+            .envs(vars.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut seen = Vec::new();
+        let address = loop {
+            let line = lines.next().expect("it ended without an address").unwrap();
+            let address = line
+                .split("address=")
+                .nth(1)
+                .and_then(|rest| rest.split(' ').next());
+            let address = address.map(str::to_owned);
+            seen.push(line);
+            if let Some(address) = address {
+                break address;
+            }
+        };
+        let output = Arc::new(Mutex::new(seen));
+        let kept = output.clone();
+        let reader = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Self {
+            child,
+            address,
+            output,
+            reader: Some(reader),
+        }
+    }
+
+    async fn get(&self, path: &str) -> reqwest::Response {
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(5))
+            .build()
+            .unwrap();
+        http.get(format!("http://{}{path}", self.address))
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// SIGTERM, then everything it printed.
+    fn stop(mut self) -> (std::process::ExitStatus, String) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        let status = self.child.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        let output = self.output.lock().unwrap().join("\n");
+        (status, output)
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn console_exporters_need_no_backend() {
+    let example = Example::start(&[
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_LOGS_EXPORTER", "console"),
+        ("OTEL_METRICS_EXPORTER", "prometheus"),
+        ("OTEL_SERVICE_NAME", "shop"),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "service.name=ignored,deployment.environment.name=a%20lab",
+        ),
+    ]);
+    let answer = example.get("/hello/you").await;
+    let trace_id = answer.headers()["traceparent"].to_str().unwrap()[3..35].to_owned();
+    assert_eq!(answer.text().await.unwrap(), "hello you\n");
+    let page = example.get("/metrics").await.text().await.unwrap();
+    assert!(page.contains("http_route=\"/hello/{name}\""), "{page}");
+    assert!(page.contains("service_name=\"shop\""), "{page}");
+    let (status, output) = example.stop();
+    assert!(status.success());
+    for expected in [
+        "Name         : GET /hello/{name}",
+        "Name         : greeting",
+        &format!("saying hello name=\"you\" trace_id={trace_id}"),
+        &format!("TraceId      : {trace_id}"),
+        "service.name=String(Owned(\"shop\"))",
+        "deployment.environment.name=String(Owned(\"a lab\"))",
+    ] {
+        assert!(output.contains(expected), "no {expected:?} in\n{output}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_sends_everything_that_was_answered() {
+    let received: Arc<Mutex<(usize, usize)>> = Arc::default();
+    let (spans, logs) = (received.clone(), received.clone());
+    let sink = Router::new()
+        .route(
+            "/v1/traces",
+            post(move |body: Bytes| async move {
+                let request = ExportTraceServiceRequest::decode(body).unwrap();
+                let scopes = request.resource_spans.iter().flat_map(|r| &r.scope_spans);
+                let servers = scopes
+                    .flat_map(|s| &s.spans)
+                    .filter(|s| s.name == "GET /hello/{name}");
+                spans.lock().unwrap().0 += servers.count();
+            }),
+        )
+        .route(
+            "/v1/logs",
+            post(move |body: Bytes| async move {
+                let request = ExportLogsServiceRequest::decode(body).unwrap();
+                let scopes = request.resource_logs.iter().flat_map(|r| &r.scope_logs);
+                logs.lock().unwrap().1 += scopes
+                    .flat_map(|s| &s.log_records)
+                    .filter(|l| !l.trace_id.is_empty())
+                    .count();
+            }),
+        );
+    let endpoint = support::serve(sink).await;
+    let example = Example::start(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ("OTEL_METRICS_EXPORTER", "none"),
+    ]);
+    let answered = 200;
+    for i in 0..answered {
+        assert_eq!(example.get(&format!("/hello/{i}")).await.status(), 200);
+    }
+    let (status, output) = example.stop();
+    assert!(status.success(), "{output}");
+    // One line of the handler and one of the access log for each.
+    assert_eq!(*received.lock().unwrap(), (answered, 2 * answered));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_collector_changes_no_answer_and_the_stop_says_what_is_lost() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let example = Example::start(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ]);
+        for _ in 0..50 {
+            assert_eq!(example.get("/hello/you").await.status(), 200);
+        }
+        let asked = Instant::now();
+        let (_, _) = example.stop();
+        assert!(
+            asked.elapsed() < DEADLINE,
+            "{protocol}: {:?}",
+            asked.elapsed()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_variable_is_named_and_the_service_runs() {
+    let example = Example::start(&[
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
+        ("OTEL_LOGS_EXPORTER", "none"),
+        ("OTEL_METRICS_EXPORTER", "none"),
+    ]);
+    assert_eq!(example.get("/hello/you").await.status(), 200);
+    let (_, output) = example.stop();
+    let expected = "OTEL_TRACES_EXPORTER=\"zipkin\" is not understood and ignored";
+    assert!(output.contains(expected), "{output}");
+}
+
+#[test]
+fn an_unusable_endpoint_stops_the_start_with_its_reason() {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    let output = Command::new(path.join("examples/minimal"))
+        .env("PORT", "0")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "not an address")
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("OTEL_EXPORTER_OTLP"), "{text}");
+}
