@@ -1,0 +1,274 @@
+//! What `up`, `down` and `test` do from outside the supervisor.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::Signal;
+
+use crate::Lab;
+use crate::native::component::file_identity;
+use crate::native::ports::{self, Conflict, Why};
+use crate::native::{child, components, environment, provision, supervisor};
+use crate::process::ProcessId;
+use crate::settings::{self, Port};
+use crate::state::State;
+
+/// The supervisor writes its first state within this time.
+const APPEAR: Duration = Duration::from_secs(20);
+/// Longer than all of its own deadlines together.
+const STOP_DEADLINE: Duration = Duration::from_secs(90);
+/// What is left without a supervisor gets this long before it is killed.
+const LEFTOVER_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Tells one build of `lab` from another.
+pub(crate) fn program_identity() -> anyhow::Result<String> {
+    Ok(file_identity(&provision::own_program()?))
+}
+
+/// The running lab of this state directory. A supervisor that holds the lock but has not written
+/// its state yet is waited for.
+pub(crate) async fn running(lab: &Lab) -> anyhow::Result<Option<State>> {
+    let deadline = Instant::now() + APPEAR;
+    loop {
+        if let Some(state) = lab.running()? {
+            return Ok(Some(state));
+        }
+        if !lab.paths.lock_file().exists() || supervisor::lock(&lab.paths.lock_file())?.is_some() {
+            return Ok(None);
+        }
+        if Instant::now() >= deadline {
+            bail!(
+                "a supervisor holds {} but does not write its state; see {}",
+                lab.paths.lock_file().display(),
+                lab.paths.log("supervisor").display()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Ports that the lab would need and others have. Those of `ours` are fine.
+pub(crate) fn conflicts(lab: &Lab, ours: Option<&State>) -> Vec<Conflict> {
+    let is_ours = |port: Port| {
+        ours.is_some_and(|state| {
+            let number = lab.settings.port(port);
+            Port::ALL
+                .iter()
+                .any(|each| state.ports.get(each.var()) == Some(&number))
+        })
+    };
+    let wanted = components::ALL.iter().flat_map(|component| {
+        component
+            .ports
+            .iter()
+            .filter(|port| !is_ours(**port))
+            .map(|port| (component.name, *port))
+    });
+    ports::conflicts(&lab.settings, wanted)
+}
+
+/// The same, but a process that is just dying, and so has no name any more, may finish first.
+pub(crate) async fn lasting_conflicts(lab: &Lab, ours: Option<&State>) -> Vec<Conflict> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let found = conflicts(lab, ours);
+        let nameless = found
+            .iter()
+            .any(|conflict| conflict.why == Why::Taken(None));
+        if !nameless || Instant::now() >= deadline {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Starts a detached supervisor and waits for its first state.
+pub(crate) async fn start(lab: &Lab) -> anyhow::Result<ProcessId> {
+    let log = lab.paths.log("supervisor");
+    let out = child::append(&log)?;
+    let err = out.try_clone()?;
+    let program = provision::own_program()?;
+    let mut command = std::process::Command::new(&program);
+    command
+        .arg("supervise")
+        .env(settings::ROOT, &lab.paths.root)
+        .env(settings::STATE_DIR, &lab.paths.state)
+        .env(settings::CACHE_DIR, &lab.paths.cache)
+        .env_remove(environment::MARK)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err);
+    #[expect(unsafe_code, reason = "only a hook between fork and exec can do this")]
+    // SAFETY: the hook makes one async-signal-safe system call and does not allocate.
+    unsafe {
+        // A session of its own: no terminal, no Ctrl-C meant for `up`.
+        command.pre_exec(|| {
+            nix::unistd::setsid()?;
+            Ok(())
+        });
+    }
+    let mut process = command
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    let pid = i32::try_from(process.id())?;
+    let deadline = Instant::now() + APPEAR;
+    loop {
+        let state = State::read(&lab.paths.state_file())?;
+        if let Some(id) = state.and_then(|state| state.supervisor)
+            && (id.pid == pid || id.is_alive())
+        {
+            return Ok(id);
+        }
+        if let Some(status) = process.try_wait()? {
+            bail!(
+                "the supervisor {}{}; its log: {}",
+                child::describe(status),
+                child::last_line(&log)
+                    .map(|line| format!(": {line}"))
+                    .unwrap_or_default(),
+                log.display()
+            );
+        }
+        if Instant::now() >= deadline {
+            let _gone = process.kill();
+            bail!("the supervisor does not start; its log: {}", log.display());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Asks a running supervisor to look at everything again; the generation to wait for.
+pub(crate) async fn look_again(lab: &Lab, state: &State) -> anyhow::Result<()> {
+    let supervisor = state.supervisor.context("no supervisor")?;
+    supervisor.signal(Signal::SIGHUP)?;
+    let deadline = Instant::now() + APPEAR;
+    loop {
+        let now = State::read(&lab.paths.state_file())?;
+        if now.is_some_and(|now| now.generation > state.generation) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline || !supervisor.is_alive() {
+            bail!(
+                "the supervisor does not answer; see {}",
+                lab.paths.log("supervisor").display()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Stops the supervisor, and with it the lab; then whatever is left.
+pub(crate) async fn stop(lab: &Lab, supervisor: ProcessId) -> anyhow::Result<()> {
+    let name = "lab";
+    let started = Instant::now();
+    supervisor.signal(Signal::SIGTERM)?;
+    while supervisor.is_alive() {
+        if started.elapsed() > STOP_DEADLINE {
+            lab.printer.warn(format_args!(
+                "the supervisor did not stop within {} s and is killed",
+                STOP_DEADLINE.as_secs()
+            ));
+            supervisor.signal(Signal::SIGKILL)?;
+            supervisor.wait_gone(Duration::from_secs(5)).await;
+            break;
+        }
+        lab.printer.step(name, &stopping(lab), started.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    lab.printer.clear_steps();
+    end_leftovers(lab).await
+}
+
+fn stopping(lab: &Lab) -> String {
+    let state = State::read(&lab.paths.state_file()).ok().flatten();
+    let names: Vec<String> = state
+        .into_iter()
+        .flat_map(|state| state.components)
+        .filter(|component| component.process.is_some())
+        .map(|component| component.name)
+        .collect();
+    if names.is_empty() {
+        "stopping".to_owned()
+    } else {
+        format!("stopping {}", names.join(", "))
+    }
+}
+
+/// Ends processes of this lab that run without a supervisor, after a `kill -9` for example.
+pub(crate) async fn end_leftovers(lab: &Lab) -> anyhow::Result<()> {
+    let left = leftovers(lab)?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    let pids: Vec<String> = left.iter().map(|(id, _)| id.pid.to_string()).collect();
+    lab.printer.note(format_args!(
+        "ending what an earlier lab left behind: processes {}",
+        pids.join(", ")
+    ));
+    for (id, signal) in &left {
+        id.signal(*signal)
+            .with_context(|| format!("cannot stop process {}", id.pid))?;
+    }
+    let deadline = Instant::now() + LEFTOVER_DEADLINE;
+    for (id, _) in &left {
+        let time = deadline.saturating_duration_since(Instant::now());
+        if !id.wait_gone(time).await {
+            id.signal(Signal::SIGKILL)?;
+            id.wait_gone(Duration::from_secs(5)).await;
+        }
+    }
+    Ok(())
+}
+
+fn leftovers(lab: &Lab) -> anyhow::Result<Vec<(ProcessId, Signal)>> {
+    let mut found: Vec<(ProcessId, Signal)> = Vec::new();
+    let mut add = |id: ProcessId, signal: Signal| {
+        if id.is_alive() && !found.iter().any(|(other, _)| other.pid == id.pid) {
+            found.push((id, signal));
+        }
+    };
+    if let Some(state) = State::read(&lab.paths.state_file())? {
+        for component in &state.components {
+            let signal = components::by_name(&component.name)
+                .map_or(Signal::SIGTERM, |component| component.stop.signal);
+            if let Some(id) = component.process {
+                add(id, signal);
+            }
+        }
+    }
+    if let Some(id) = postmaster(&lab.paths.data("postgres").join("cluster")) {
+        add(id, Signal::SIGINT);
+    }
+    // What they started themselves, compilers for example, carries the mark too.
+    let me = std::process::id();
+    for process in procfs::process::all_processes()?.flatten() {
+        let marked = process.environ().is_ok_and(|environ| {
+            environ
+                .get(std::ffi::OsStr::new(environment::MARK))
+                .is_some_and(|mark| Path::new(mark) == lab.paths.state)
+        });
+        if marked
+            && u32::try_from(process.pid()) != Ok(me)
+            && let Some(id) = ProcessId::of(process.pid())
+        {
+            add(id, Signal::SIGTERM);
+        }
+    }
+    Ok(found)
+}
+
+/// The server that runs on a cluster, whoever started it.
+fn postmaster(cluster: &Path) -> Option<ProcessId> {
+    let text = std::fs::read_to_string(cluster.join("postmaster.pid")).ok()?;
+    let pid = text.lines().next()?.trim().parse().ok()?;
+    let command = procfs::process::Process::new(pid).ok()?.cmdline().ok()?;
+    let cluster = cluster.to_str()?;
+    command
+        .iter()
+        .any(|word| word == cluster)
+        .then(|| ProcessId::of(pid))?
+}

@@ -1,0 +1,52 @@
+//! jaeger: version 2, which is a Collector with storage and a query service.
+
+use crate::Lab;
+use crate::native::component::{
+    Component, Found, GoModule, Launch, Probe, Recipe, Source, Spec, Stop, System, Tier,
+};
+use crate::settings::Port;
+
+pub(super) const COMPONENT: Component = Component {
+    name: "jaeger",
+    core: false,
+    tier: Tier::Backend,
+    ports: &[
+        Port::Jaeger,
+        Port::JaegerGrpc,
+        Port::JaegerOtlpGrpc,
+        Port::JaegerOtlpHttp,
+        Port::JaegerHealth,
+        Port::JaegerMetrics,
+    ],
+    address: |settings| Some(settings.http(Port::Jaeger)),
+    recipe: |_| {
+        Recipe::Sources(vec![
+            Source::System(System {
+                program: "jaeger",
+                directories: &[],
+                version: &["version"],
+                at_least: &[2, 0],
+            }),
+            Source::Go(GoModule {
+                directory: "infra/native/jaeger",
+                package: "github.com/jaegertracing/jaeger/cmd/jaeger",
+            }),
+        ])
+    },
+    configure,
+    probe: |settings| Probe::Http(settings.http(Port::JaegerHealth) + "/status"),
+    stop: Stop::TERM,
+};
+
+fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
+    let infra = lab.paths.infra("jaeger");
+    let config = infra.join("config.yaml");
+    let mut run = Spec::component(lab, &found.program).flag("--config=", &config);
+    run = run
+        .env("JAEGER_UI_CONFIG", infra.join("ui.json"))
+        .env("GOMEMLIMIT", "200MiB")
+        .env("GOGC", "50");
+    let mut launch = Launch::new(run);
+    launch.inputs = vec![config, infra.join("ui.json")];
+    Ok(launch)
+}

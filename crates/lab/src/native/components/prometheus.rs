@@ -1,0 +1,193 @@
+//! prometheus: the committed configuration, byte for byte; only the target files beside it are
+//! written here, with this machine's addresses.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::Lab;
+use crate::native::component::{
+    Component, Debian, Found, Launch, Probe, Recipe, Source, Spec, Stop, System, Tier,
+};
+use crate::settings::{Port, Settings};
+use crate::state::write_atomically;
+
+pub(super) const COMPONENT: Component = Component {
+    name: "prometheus",
+    core: true,
+    tier: Tier::Backend,
+    ports: &[Port::Prometheus],
+    address: |settings| Some(settings.http(Port::Prometheus)),
+    recipe: |_| {
+        Recipe::Sources(vec![
+            Source::System(System {
+                program: "prometheus",
+                directories: &[],
+                version: &["--version"],
+                at_least: &[2, 42],
+            }),
+            Source::Debian(Debian {
+                package: "prometheus",
+                program: "usr/bin/prometheus",
+                elsewhere: &[
+                    ("dnf", "golang-github-prometheus"),
+                    ("zypper", "golang-github-prometheus-prometheus"),
+                    ("pacman", "prometheus"),
+                    ("apk", "prometheus"),
+                ],
+            }),
+        ])
+    },
+    configure,
+    probe: |settings| Probe::Http(settings.http(Port::Prometheus) + "/-/ready"),
+    stop: Stop::TERM,
+};
+
+fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
+    let from = lab.paths.infra("prometheus");
+    let to = lab.paths.config("prometheus");
+    let data = lab.paths.data("prometheus");
+    std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+    let mut inputs = render(&lab.settings, &from, &to)?;
+    let config = to.join("prometheus.yml");
+    let mut run = Spec::component(lab, &found.program)
+        .flag("--config.file=", &config)
+        .flag("--storage.tsdb.path=", &data)
+        .arg("--storage.tsdb.retention.time=1d")
+        .flag(
+            "--web.listen-address=",
+            lab.settings.address(Port::Prometheus),
+        )
+        .flag("--web.external-url=", lab.settings.http(Port::Prometheus))
+        .arg("--web.enable-lifecycle")
+        .arg("--web.enable-remote-write-receiver")
+        .arg("--enable-feature=exemplar-storage,native-histograms")
+        .arg("--log.level=warn");
+    // Debian's package keeps the pages of the UI outside the program.
+    if let Some(prefix) = &found.prefix {
+        let assets = prefix.join("usr/share/prometheus/web");
+        if assets.is_dir() {
+            run = run.flag("--web.local-assets=", assets);
+        }
+    }
+    // Keeps the heap near what is really used, at some cost in processor time.
+    run = run.env("GOGC", "50");
+    let mut launch = Launch::new(run);
+    launch.inputs.append(&mut inputs);
+    Ok(launch)
+}
+
+/// Where each job's targets listen natively.
+fn targets(settings: &Settings, job: &str) -> Vec<String> {
+    let port = match job {
+        "prometheus" => Port::Prometheus,
+        "users" => Port::Users,
+        "otel-collector" => Port::OtelcolPrometheus,
+        "otel-collector-internal" => Port::OtelcolMetrics,
+        "jaeger" => Port::JaegerMetrics,
+        "loki" => Port::Loki,
+        "alertmanager" => Port::Alertmanager,
+        // Its component runs in the compose stack only: no target here.
+        _ => return Vec::new(),
+    };
+    vec![settings.address(port)]
+}
+
+/// Copies the configuration and writes the targets; says what it wrote. A file that is right
+/// already is left alone: a running Prometheus watches them.
+fn render(settings: &Settings, from: &Path, to: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let mut content = vec![(
+        to.join("prometheus.yml"),
+        read(&from.join("prometheus.yml"))?,
+    )];
+    for path in yaml_files(&from.join("rules"))? {
+        let name = path.file_name().unwrap_or_default();
+        content.push((to.join("rules").join(name), read(&path)?));
+    }
+    for path in yaml_files(&from.join("targets"))? {
+        let job = path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = path.file_name().unwrap_or_default();
+        // JSON is YAML, and Prometheus goes by the file's ending only to choose a parser.
+        let text = serde_json::to_vec(&serde_json::json!([
+            { "targets": targets(settings, &job) }
+        ]))?;
+        content.push((to.join("targets").join(name), text));
+    }
+    for directory in [to.to_path_buf(), to.join("rules"), to.join("targets")] {
+        std::fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        // What is gone from the checkout must go here too.
+        for path in yaml_files(&directory)? {
+            if !content.iter().any(|(wanted, _)| *wanted == path) {
+                std::fs::remove_file(&path)
+                    .with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+    }
+    for (path, text) in &content {
+        if std::fs::read(path).ok().as_ref() != Some(text) {
+            write_atomically(path, text)?;
+        }
+    }
+    Ok(content.into_iter().map(|(path, _)| path).collect())
+}
+
+fn yaml_files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut files = std::fs::read_dir(directory)
+        .and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect::<Result<Vec<_>, _>>()
+        })
+        .with_context(|| format!("cannot read {}", directory.display()))?;
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "yml" || extension == "yaml")
+    });
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_is_copied_and_targets_are_this_machines() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let settings = Settings::load(&root).unwrap();
+        let from = tempfile::tempdir().unwrap();
+        let to = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(from.path().join("rules")).unwrap();
+        std::fs::create_dir_all(from.path().join("targets")).unwrap();
+        for (name, text) in [
+            ("prometheus.yml", "global: {}\n"),
+            ("rules/slo.yaml", "groups: []\n"),
+            ("targets/users.yml", "- targets: ['users:8000']\n"),
+            ("targets/tempo.yml", "- targets: ['tempo:3200']\n"),
+        ] {
+            std::fs::write(from.path().join(name), text).unwrap();
+        }
+        let written = render(&settings, from.path(), to.path()).unwrap();
+        assert_eq!(written.len(), 4);
+        let read = |name: &str| std::fs::read_to_string(to.path().join(name)).unwrap();
+        assert_eq!(read("prometheus.yml"), "global: {}\n");
+        assert_eq!(read("rules/slo.yaml"), "groups: []\n");
+        let users = settings.address(Port::Users);
+        assert_eq!(
+            read("targets/users.yml"),
+            format!("[{{\"targets\":[\"{users}\"]}}]")
+        );
+        assert_eq!(read("targets/tempo.yml"), "[{\"targets\":[]}]");
+
+        std::fs::remove_file(from.path().join("rules/slo.yaml")).unwrap();
+        render(&settings, from.path(), to.path()).unwrap();
+        assert!(!to.path().join("rules/slo.yaml").exists());
+    }
+}

@@ -1,0 +1,74 @@
+//! The environment every component gets: ports and addresses with the offset applied.
+
+use std::ffi::OsString;
+
+use crate::Lab;
+use crate::settings::Port;
+
+/// Marks every process of a lab, so that leftovers can be found after a `kill -9`.
+pub(crate) const MARK: &str = "LAB_SUPERVISED";
+
+/// Variables of the caller that would change where a component connects to.
+pub(crate) const REMOVED: [&str; 12] = [
+    // Everything is on loopback.
+    "http_proxy",
+    "HTTP_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    // Postgres reads these.
+    "PGDATA",
+    "PGPORT",
+    "PGHOST",
+    "PGUSER",
+    "PGPASSWORD",
+    "PGDATABASE",
+];
+
+/// For each native process.
+pub(crate) fn common(lab: &Lab) -> Vec<(String, OsString)> {
+    let mut env: Vec<(String, OsString)> = lab
+        .settings
+        .port_variables()
+        .iter()
+        .map(|(name, port)| (name.clone(), port.to_string().into()))
+        .collect();
+    for name in [
+        "LISTEN_HOST",
+        "JAEGER_HOST",
+        "LOKI_HOST",
+        "PROMETHEUS_HOST",
+        "ALERTMANAGER_HOST",
+        "TEMPO_HOST",
+        "OTELCOL_HOST",
+    ] {
+        env.push((name.to_owned(), "127.0.0.1".into()));
+    }
+    env
+}
+
+/// For the services: where their neighbours and the flags are.
+pub(crate) fn service(lab: &Lab) -> Vec<(String, OsString)> {
+    let settings = &lab.settings;
+    vec![
+        ("FLAGS_FILE".into(), lab.paths.flags_file().into()),
+        ("DATABASE_URL".into(), settings.database_url().into()),
+        ("USERS_URL".into(), settings.http(Port::Users).into()),
+        ("ALBUMS_URL".into(), settings.http(Port::Albums).into()),
+    ]
+}
+
+/// For the services that speak OTLP.
+pub(crate) fn telemetry(lab: &Lab, name: &str, metrics: &str) -> Vec<(String, OsString)> {
+    vec![
+        ("OTEL_SERVICE_NAME".into(), name.into()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL".into(), "grpc".into()),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT".into(),
+            lab.settings.http(Port::OtlpGrpc).into(),
+        ),
+        ("OTEL_METRICS_EXPORTER".into(), metrics.into()),
+        ("OTEL_METRIC_EXPORT_INTERVAL".into(), "5000".into()),
+    ]
+}

@@ -1,0 +1,14 @@
+//! One file per verb: its arguments and what it does.
+
+pub(crate) mod doctor;
+pub(crate) mod down;
+pub(crate) mod fault;
+pub(crate) mod load;
+pub(crate) mod logs;
+pub(crate) mod status;
+pub(crate) mod supervise;
+pub(crate) mod test;
+pub(crate) mod trace;
+pub(crate) mod up;
+pub(crate) mod verify;
+pub(crate) mod webhook;

@@ -1,0 +1,587 @@
+//! `lab test`: every test of the project, as CI runs them. It ends with a table of the steps and
+//! the summaries of the test runners.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use comfy_table::Cell;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::sync::mpsc;
+
+use crate::Lab;
+use crate::cli::Interrupted;
+use crate::native::child;
+use crate::native::component::{Found, Spec};
+use crate::native::provision::{self, Look, cargo, golang, on_path};
+use crate::native::{client, components};
+use crate::printer::{self, BAD, BOLD, DIM, GOOD, duration, styled};
+use crate::settings;
+use crate::verbs::up::Signals;
+
+/// Between this lab's ports and those of the lab that is tested.
+const OFFSET: u16 = 700;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run only these parts
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Part {
+    /// Formatting and lints
+    Lint,
+    /// The Rust tests
+    Rust,
+    /// The Go tests
+    Go,
+    /// A lab of its own: configuration, start, proof, crashes, stop
+    Native,
+}
+
+struct Outcome {
+    name: String,
+    result: Result<(), String>,
+    took: Duration,
+}
+
+/// What the runners said at their end.
+#[derive(Default)]
+struct Tally {
+    lines: Vec<String>,
+    passed: u64,
+    failed: u64,
+}
+
+struct Runner<'a> {
+    lab: &'a Lab,
+    outcomes: Vec<Outcome>,
+    tally: Tally,
+}
+
+pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
+    let parts: BTreeSet<Part> = if args.only.is_empty() {
+        Part::value_variants().iter().copied().collect()
+    } else {
+        args.only.into_iter().collect()
+    };
+    let mut signals = Signals::listen()?;
+    let started = Instant::now();
+    let mut runner = Runner {
+        lab,
+        outcomes: Vec::new(),
+        tally: Tally::default(),
+    };
+    let own = OwnLab::new(lab)?;
+    let finished = tokio::select! {
+        result = all(&mut runner, &own, &parts) => Some(result),
+        () = signals.any() => None,
+    };
+    let Some(result) = finished else {
+        lab.printer
+            .note("interrupted: stopping what the tests started");
+        own.remove(lab).await?;
+        return Err(Interrupted.into());
+    };
+    result?;
+    Ok(runner.close(started))
+}
+
+async fn all(runner: &mut Runner<'_>, own: &OwnLab, parts: &BTreeSet<Part>) -> anyhow::Result<()> {
+    if parts.contains(&Part::Lint) {
+        lint(runner).await;
+    }
+    if parts.contains(&Part::Rust) {
+        let test = runner.cargo(["test", "--workspace", "--locked"]);
+        runner.step("cargo test", test).await;
+    }
+    if parts.contains(&Part::Go) {
+        go(runner).await?;
+    }
+    if parts.contains(&Part::Native) {
+        native(runner, own).await?;
+    }
+    Ok(())
+}
+
+async fn lint(runner: &mut Runner<'_>) {
+    let format = runner.cargo(["fmt", "--all", "--check"]);
+    runner.step("cargo fmt", format).await;
+    let clippy = runner.cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]);
+    runner.step("cargo clippy", clippy).await;
+}
+
+async fn go(runner: &mut Runner<'_>) -> anyhow::Result<()> {
+    for module in go_modules(&runner.lab.paths.root)? {
+        let name = module
+            .strip_prefix(&runner.lab.paths.root)
+            .unwrap_or(&module)
+            .display()
+            .to_string();
+        let unformatted = runner.go(&module, &["vet", "./..."]);
+        runner.step(&format!("go vet {name}"), unformatted).await;
+        let test = runner.go(&module, &["test", "./..."]);
+        runner.step(&format!("go test {name}"), test).await;
+    }
+    Ok(())
+}
+
+/// Modules with Go files of ours; those that only pin a program have none.
+fn go_modules(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut modules = Vec::new();
+    let mut pending = vec![root.join("services"), root.join("infra/native")];
+    while let Some(directory) = pending.pop() {
+        let mut has_module = false;
+        let mut has_source = false;
+        let entries = std::fs::read_dir(&directory)
+            .with_context(|| format!("cannot read {}", directory.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() {
+                if !path.ends_with("node_modules") {
+                    pending.push(path);
+                }
+                continue;
+            }
+            has_module |= path.ends_with("go.mod");
+            has_source |= path.extension().is_some_and(|extension| extension == "go");
+        }
+        if has_module && has_source {
+            modules.push(directory);
+        }
+    }
+    modules.sort();
+    Ok(modules)
+}
+
+/// A lab on other ports with its own state, proven and broken.
+async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
+    // An earlier run that was killed may have left its lab.
+    own.remove(runner.lab).await?;
+    let up = runner
+        .step(
+            "lab up --wait",
+            Ok(own.spec(&["up", "--wait", "--engine", "native"])?),
+        )
+        .await;
+    configurations(runner, own).await;
+    if up {
+        runner.step("lab verify", Ok(own.spec(&["verify"])?)).await;
+    } else {
+        runner.skip("lab verify", "the lab did not come up");
+    }
+    runner
+        .step("lab down --purge", Ok(own.spec(&["down", "--purge"])?))
+        .await;
+    // These start and kill labs of their own, on the ports that are free again.
+    let mut crashes = runner.cargo([
+        "test",
+        "--locked",
+        "-p",
+        "lab",
+        "--test",
+        "native",
+        "--",
+        "--ignored",
+        "--test-threads=1",
+    ]);
+    if let Ok(spec) = &mut crashes {
+        own.environment(spec);
+    }
+    runner.step("crash and restart", crashes).await;
+    own.remove(runner.lab).await
+}
+
+/// Every configuration, read by the very program that runs with it.
+async fn configurations(runner: &mut Runner<'_>, own: &OwnLab) {
+    let checks: [(&str, &str, &[&str]); 5] = [
+        (
+            "prometheus",
+            "promtool",
+            &[
+                "check",
+                "config",
+                "{state}/config/prometheus/prometheus.yml",
+            ],
+        ),
+        (
+            "alertmanager",
+            "amtool",
+            &[
+                "check-config",
+                "{state}/config/alertmanager/alertmanager.yml",
+            ],
+        ),
+        (
+            "otel-collector",
+            "",
+            &[
+                "validate",
+                "--config={infra}/otel-collector/config.yaml",
+                "--config={infra}/otel-collector/native.yaml",
+            ],
+        ),
+        (
+            "jaeger",
+            "",
+            &["validate", "--config={infra}/jaeger/config.yaml"],
+        ),
+        (
+            "loki",
+            "",
+            &[
+                "-config.file={infra}/loki/loki.yaml",
+                "-config.expand-env=true",
+                "-verify-config",
+            ],
+        ),
+    ];
+    for (name, checker, args) in checks {
+        let spec = own.checker(runner.lab, name, checker, args).await;
+        runner.step(&format!("configuration of {name}"), spec).await;
+    }
+}
+
+/// The lab that is tested. Its place is fixed, so that a run finds what an earlier one left.
+struct OwnLab {
+    state: PathBuf,
+    cache: PathBuf,
+    root: PathBuf,
+    offset: u16,
+}
+
+impl OwnLab {
+    fn new(lab: &Lab) -> anyhow::Result<Self> {
+        let user = nix::unistd::Uid::effective();
+        Ok(Self {
+            state: std::env::temp_dir().join(format!("observability-lab-test-{user}")),
+            cache: lab.paths.cache.clone(),
+            root: lab.paths.root.clone(),
+            offset: lab
+                .settings
+                .port_offset
+                .checked_add(OFFSET)
+                .context("LAB_PORT_OFFSET leaves no room for the tests' own lab")?,
+        })
+    }
+
+    fn environment(&self, spec: &mut Spec) {
+        for (name, value) in [
+            (settings::STATE_DIR, self.state.clone().into_os_string()),
+            (settings::CACHE_DIR, self.cache.clone().into_os_string()),
+            (settings::ROOT, self.root.clone().into_os_string()),
+            (settings::PORT_OFFSET, self.offset.to_string().into()),
+        ] {
+            spec.env.push((name.to_owned(), value));
+        }
+    }
+
+    fn spec(&self, args: &[&str]) -> anyhow::Result<Spec> {
+        let mut spec = Spec::new(provision::own_program()?);
+        spec.args = args.iter().map(OsString::from).collect();
+        spec.directory = Some(self.root.clone());
+        self.environment(&mut spec);
+        Ok(spec)
+    }
+
+    /// The same paths, ports and environment as the tested lab has.
+    fn view(&self, lab: &Lab) -> anyhow::Result<Lab> {
+        let mut paths = lab.paths.clone();
+        paths.state.clone_from(&self.state);
+        Ok(Lab {
+            settings: lab.settings.moved_to(self.offset)?,
+            paths,
+            printer: crate::printer::Printer::new(),
+        })
+    }
+
+    async fn checker(
+        &self,
+        lab: &Lab,
+        name: &str,
+        checker: &str,
+        args: &[&str],
+    ) -> anyhow::Result<Spec> {
+        let lab = self.view(lab)?;
+        let component = components::by_name(name).context("no such component")?;
+        let found = match provision::look(&lab, component).await {
+            Look::Found(found) => found,
+            _ => anyhow::bail!("its program is not here"),
+        };
+        let launch = (component.configure)(&lab, &found)?;
+        let program = if checker.is_empty() {
+            found.program.clone()
+        } else {
+            beside(&found, checker)?
+        };
+        let mut spec = Spec::new(program);
+        spec.env = launch.run.env;
+        spec.local = true;
+        for arg in args {
+            spec.args.push(
+                arg.replace("{state}", &lab.paths.state.display().to_string())
+                    .replace(
+                        "{infra}",
+                        &lab.paths.root.join("infra").display().to_string(),
+                    )
+                    .into(),
+            );
+        }
+        Ok(spec)
+    }
+
+    /// Stops it, whatever state it is in, and removes its data.
+    async fn remove(&self, lab: &Lab) -> anyhow::Result<()> {
+        let view = self.view(lab)?;
+        if let Some(supervisor) = client::running(&view)
+            .await?
+            .and_then(|state| state.supervisor)
+        {
+            client::stop(&view, supervisor).await?;
+        } else {
+            client::end_leftovers(&view).await?;
+        }
+        if self.state.exists() {
+            std::fs::remove_dir_all(&self.state)
+                .with_context(|| format!("cannot remove {}", self.state.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A tool that comes with a program.
+fn beside(found: &Found, tool: &str) -> anyhow::Result<PathBuf> {
+    let near = found.program.with_file_name(tool);
+    if provision::is_executable(&near) {
+        return Ok(near);
+    }
+    if let Some(path) = on_path(tool) {
+        return Ok(path);
+    }
+    anyhow::bail!("{tool} is not here")
+}
+
+impl Runner<'_> {
+    fn cargo<const N: usize>(&self, args: [&str; N]) -> anyhow::Result<Spec> {
+        let cargo = cargo::cargo()
+            .with_context(|| format!("cargo is not here; to get it: {}", cargo::HINT))?;
+        let mut spec = Spec::new(cargo);
+        spec.args = args.iter().map(OsString::from).collect();
+        spec.directory = Some(self.lab.paths.root.clone());
+        if printer::is_colourful() {
+            spec = spec.env("CARGO_TERM_COLOR", "always");
+        }
+        Ok(spec)
+    }
+
+    fn go(&self, module: &Path, args: &[&str]) -> anyhow::Result<Spec> {
+        let go = golang::go()
+            .with_context(|| format!("Go is not here; to get it: {}", golang::hint()))?;
+        let mut spec = Spec::new(go)
+            .env("GOWORK", "off")
+            .env("GOFLAGS", "-mod=readonly -buildvcs=false");
+        spec.args = args.iter().map(OsString::from).collect();
+        if args.first() == Some(&"test") {
+            // Only then are single tests named, and countable.
+            spec.args.insert(1, "-v".into());
+        }
+        spec.directory = Some(module.to_path_buf());
+        Ok(spec)
+    }
+
+    /// Runs one command with its output shown as it comes. True when it succeeded.
+    async fn step(&mut self, name: &str, spec: anyhow::Result<Spec>) -> bool {
+        self.lab.printer.out(format_args!(
+            "\n{}",
+            styled(BOLD, format_args!("=== {name}"))
+        ));
+        let started = Instant::now();
+        let result = match spec {
+            Ok(spec) => self.execute(&spec).await,
+            Err(error) => Err(error),
+        };
+        let took = started.elapsed();
+        let result = result.map_err(|error| format!("{error:#}"));
+        match &result {
+            Ok(()) => self.lab.printer.out(format_args!(
+                "{} {name} {}",
+                styled(GOOD, "passed"),
+                styled(DIM, duration(took))
+            )),
+            Err(why) => self.lab.printer.out(format_args!(
+                "{} {name}: {why} {}",
+                styled(BAD, "failed"),
+                styled(DIM, duration(took))
+            )),
+        }
+        let passed = result.is_ok();
+        self.outcomes.push(Outcome {
+            name: name.to_owned(),
+            result,
+            took,
+        });
+        passed
+    }
+
+    fn skip(&mut self, name: &str, why: &str) {
+        self.outcomes.push(Outcome {
+            name: name.to_owned(),
+            result: Err(why.to_owned()),
+            took: Duration::ZERO,
+        });
+    }
+
+    async fn execute(&mut self, spec: &Spec) -> anyhow::Result<()> {
+        let mut child = child::spawn_piped(spec)?;
+        let (lines, mut inbox) = mpsc::channel(64);
+        let (out, err) = child.take_output();
+        let out = tokio::spawn(forward(out.context("no pipe")?, lines.clone()));
+        let err = tokio::spawn(forward(err.context("no pipe")?, lines));
+        while let Some(line) = inbox.recv().await {
+            self.tally.read(&line);
+            self.lab.printer.out(line);
+        }
+        out.await?;
+        err.await?;
+        let status = child.wait().await?;
+        anyhow::ensure!(status.success(), "{}", child::describe(status));
+        Ok(())
+    }
+
+    /// The table, then what the runners said: their summaries are the last lines of all.
+    fn close(self, started: Instant) -> ExitCode {
+        let printer = &self.lab.printer;
+        let mut table = printer::table(["STEP", "RESULT", "TIME", ""]);
+        let mut failed_steps = 0;
+        for outcome in &self.outcomes {
+            let (result, why) = match &outcome.result {
+                Ok(()) => (styled(GOOD, "passed"), ""),
+                Err(why) => {
+                    failed_steps += 1;
+                    (styled(BAD, "failed"), why.as_str())
+                }
+            };
+            table.add_row([
+                Cell::new(&outcome.name),
+                Cell::new(result),
+                Cell::new(duration(outcome.took)),
+                Cell::new(why),
+            ]);
+        }
+        printer.out(format_args!("\n{table}"));
+        printer.out(format_args!(
+            "{} steps in {}, {failed_steps} failed\n",
+            self.outcomes.len(),
+            duration(started.elapsed())
+        ));
+        for line in &self.tally.lines {
+            printer.out(line);
+        }
+        printer.out(format_args!(
+            "{} passed, {} failed",
+            self.tally.passed,
+            self.tally.failed.max(failed_steps)
+        ));
+        if failed_steps == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn forward(from: impl AsyncRead + Unpin, to: mpsc::Sender<String>) {
+    let mut lines = BufReader::new(from).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        if to
+            .send(String::from_utf8_lossy(&line).into_owned())
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+impl Tally {
+    fn read(&mut self, line: &str) {
+        let plain = anstream::adapter::strip_str(line).to_string();
+        let plain = plain.trim_end();
+        if let Some(rest) = plain.strip_prefix("test result: ") {
+            self.passed += count(rest, "passed");
+            self.failed += count(rest, "failed");
+            // A target without tests says nothing.
+            if count(rest, "passed") + count(rest, "failed") > 0 {
+                self.lines.push(plain.to_owned());
+            }
+        } else if plain.starts_with("--- PASS: ") {
+            self.passed += 1;
+        } else if plain.starts_with("--- FAIL: ") {
+            self.failed += 1;
+        } else if plain.starts_with("ok  \t") || plain.starts_with("FAIL\t") {
+            self.lines.push(plain.to_owned());
+        }
+    }
+}
+
+/// `12` of `ok. 12 passed; 0 failed; ...`
+fn count(summary: &str, what: &str) -> u64 {
+    summary
+        .split([';', '.'])
+        .find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_of_the_runners_are_counted() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 3 tests",
+            "test result: \u{1b}[32mok\u{1b}[0m. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "--- PASS: TestAlbums (0.00s)",
+            "    --- PASS: TestAlbums/one (0.00s)",
+            "--- FAIL: TestDown (0.00s)",
+            "FAIL\tlab/albums\t0.1s",
+        ] {
+            tally.read(line);
+        }
+        assert_eq!((tally.passed, tally.failed), (5, 3));
+        assert_eq!(tally.lines.len(), 3);
+    }
+
+    #[test]
+    fn modules_that_only_pin_are_not_tested() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let modules = go_modules(&root).unwrap();
+        assert!(
+            modules
+                .iter()
+                .any(|module| module.ends_with("services/albums"))
+        );
+        assert!(
+            !modules
+                .iter()
+                .any(|module| module.ends_with("infra/native/loki"))
+        );
+    }
+}

@@ -1,0 +1,355 @@
+//! A real lab is started, killed and put right again, with its own state and ports. The programs
+//! must be in the cache already: `lab test` runs these after its own lab came up.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must panic")]
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A lab of this test; dropping it stops it.
+struct TestLab {
+    directory: TempDir,
+    offset: u16,
+}
+
+impl TestLab {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        // Postgres' user must get in.
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), open).unwrap();
+        Self {
+            directory,
+            offset: free_offset(),
+        }
+    }
+
+    fn state_dir(&self) -> std::path::PathBuf {
+        self.directory.path().join("state")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+        command
+            .env(
+                "LAB_ROOT",
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
+            )
+            .env("LAB_STATE_DIR", self.state_dir())
+            .env("LAB_PORT_OFFSET", self.offset.to_string())
+            .env_remove("LAB_ENGINE")
+            .args(args)
+            .stdin(Stdio::null());
+        command
+    }
+
+    #[track_caller]
+    fn lab(&self, args: &[&str]) -> Output {
+        let output = self.command(args).output().unwrap();
+        assert!(
+            output.status.success(),
+            "lab {args:?} ended with {}:\n{}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output
+    }
+
+    #[track_caller]
+    fn up(&self) {
+        self.lab(&["up", "--engine", "native"]);
+    }
+
+    fn status(&self) -> Value {
+        let output = self.command(&["status", "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn component(&self, name: &str) -> Value {
+        let status = self.status();
+        let components = status["components"].as_array().cloned().unwrap_or_default();
+        let component = components.into_iter().find(|each| each["name"] == name);
+        component.unwrap_or_default()
+    }
+
+    fn pid(&self, name: &str) -> Option<i32> {
+        i32::try_from(self.component(name)["process"]["pid"].as_i64()?).ok()
+    }
+
+    fn pids(&self) -> BTreeMap<String, i64> {
+        let status = self.status();
+        let components = status["components"].as_array().unwrap();
+        components
+            .iter()
+            .filter_map(|each| {
+                let pid = each["process"]["pid"].as_i64()?;
+                Some((each["name"].as_str()?.to_owned(), pid))
+            })
+            .collect()
+    }
+
+    fn supervisor(&self) -> i32 {
+        i32::try_from(self.status()["supervisor"]["pid"].as_i64().unwrap()).unwrap()
+    }
+
+    /// Processes of this lab, found without its help.
+    fn processes(&self) -> Vec<String> {
+        let state = self.state_dir();
+        let mark = format!("LAB_SUPERVISED={}", state.display());
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let path = entry.path();
+            let environ = std::fs::read(path.join("environ")).unwrap_or_default();
+            let command = std::fs::read(path.join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            let marked = environ
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == mark.as_bytes());
+            if marked || command.contains(state.to_str().unwrap()) {
+                found.push(format!("{} {command}", path.display()));
+            }
+        }
+        found
+    }
+
+    #[track_caller]
+    fn nothing_is_left(&self) {
+        let mut left = Vec::new();
+        let gone = eventually(Duration::from_secs(20), || {
+            left = self.processes();
+            left.is_empty()
+        });
+        assert!(gone, "still there: {left:#?}");
+    }
+
+    #[track_caller]
+    fn becomes(&self, name: &str, phase: &str) {
+        let reached = eventually(Duration::from_secs(30), || {
+            self.component(name)["phase"] == phase
+        });
+        assert!(reached, "{name} is {:#}", self.component(name));
+    }
+
+    fn answers(&self) -> bool {
+        let port = 8001 + self.offset;
+        let url = format!("http://127.0.0.1:{port}/users");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let client = reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(5))
+                .build()
+                .unwrap();
+            let response = client.get(url).send().await;
+            response.is_ok_and(|response| response.status() == 200)
+        })
+    }
+}
+
+impl Drop for TestLab {
+    fn drop(&mut self) {
+        let _stopped = self.command(&["down", "--purge"]).output();
+    }
+}
+
+/// An offset with which every port of the lab is free.
+fn free_offset() -> u16 {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.env");
+    let text = std::fs::read_to_string(file).unwrap();
+    let ports: Vec<u16> = text
+        .lines()
+        .filter_map(|line| line.split_once("_PORT=")?.1.trim().parse().ok())
+        .collect();
+    (0..40)
+        .map(|step| 1100 + 50 * step)
+        .find(|offset| {
+            ports
+                .iter()
+                .all(|port| TcpListener::bind(("127.0.0.1", port + offset)).is_ok())
+        })
+        .expect("no offset has all ports free")
+}
+
+fn eventually(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + deadline;
+    while Instant::now() < end {
+        if condition() {
+            return true;
+        }
+        pause(Duration::from_millis(50));
+    }
+    condition()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "polls from outside, with a deadline, what another process does"
+)]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn signal(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+fn wait(child: &mut Child, deadline: Duration) -> Option<std::process::ExitStatus> {
+    let mut status = None;
+    eventually(deadline, || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn up_twice_changes_nothing_and_down_leaves_nothing() {
+    let lab = TestLab::new();
+    lab.lab(&["up", "--engine", "native", "--wait"]);
+    assert!(lab.answers());
+    let before = lab.pids();
+    lab.lab(&["up", "--engine", "native", "--wait"]);
+    assert_eq!(lab.pids(), before);
+    lab.lab(&["down"]);
+    lab.nothing_is_left();
+    assert_eq!(lab.status()["running"], false);
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn a_killed_component_is_restarted_and_counted() {
+    let lab = TestLab::new();
+    lab.up();
+    for name in ["prometheus", "users", "postgres"] {
+        let before = lab.pid(name).unwrap();
+        signal(before, Signal::SIGKILL);
+        let restarted = eventually(Duration::from_secs(30), || {
+            let component = lab.component(name);
+            component["phase"] == "healthy"
+                && component["process"]["pid"].as_i64() != Some(i64::from(before))
+        });
+        assert!(restarted, "{:#}", lab.component(name));
+        assert_eq!(lab.component(name)["crashes"], 1);
+    }
+    assert!(eventually(Duration::from_secs(30), || lab.answers()));
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn a_component_that_hangs_is_unhealthy_until_it_answers_again() {
+    let lab = TestLab::new();
+    lab.up();
+    let pid = lab.pid("albums").unwrap();
+    signal(pid, Signal::SIGSTOP);
+    lab.becomes("albums", "unhealthy");
+    signal(pid, Signal::SIGCONT);
+    lab.becomes("albums", "healthy");
+    assert_eq!(lab.component("albums")["crashes"], 0);
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn a_killed_supervisor_takes_its_children_along_and_up_puts_it_right() {
+    let lab = TestLab::new();
+    lab.up();
+    signal(lab.supervisor(), Signal::SIGKILL);
+    lab.nothing_is_left();
+    lab.up();
+    assert!(lab.answers());
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn everything_killed_at_once_is_put_right_by_up_and_by_down() {
+    let lab = TestLab::new();
+    for verb in ["up", "down"] {
+        lab.up();
+        let pids = lab.pids();
+        signal(lab.supervisor(), Signal::SIGKILL);
+        for pid in pids.values() {
+            let pid = Pid::from_raw(i32::try_from(*pid).unwrap());
+            let _already_gone = kill(pid, Signal::SIGKILL);
+        }
+        // At once: the database's own children may still be there.
+        if verb == "up" {
+            lab.up();
+            assert!(lab.answers());
+        }
+        lab.lab(&["down"]);
+        lab.nothing_is_left();
+    }
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn ctrl_c_leaves_nothing_at_any_moment() {
+    for milliseconds in [0, 5, 30, 80, 150, 300, 600, 900] {
+        let lab = TestLab::new();
+        let mut up = lab
+            .command(&["up", "--engine", "native", "--wait"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        pause(Duration::from_millis(milliseconds));
+        signal(i32::try_from(up.id()).unwrap(), Signal::SIGINT);
+        let status = wait(&mut up, Duration::from_secs(60)).expect("up does not end");
+        // It may have been done before the signal came.
+        if status.code() != Some(0) {
+            lab.nothing_is_left();
+        }
+    }
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn asking_for_other_ports_moves_the_lab() {
+    let lab = TestLab::new();
+    lab.up();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap()
+        .port();
+    let base = port.checked_sub(lab.offset).unwrap().to_string();
+    let output = lab
+        .command(&["up", "--engine", "native"])
+        .env("ALBUMS_PORT", &base)
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("ALBUMS_PORT"), "{said}");
+    let address = lab.component("albums")["address"].clone();
+    assert_eq!(address, format!("http://127.0.0.1:{port}"));
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn two_ups_at_once_make_one_lab() {
+    let lab = TestLab::new();
+    let mut both: Vec<Child> = (0..2)
+        .map(|_| {
+            let mut up = lab.command(&["up", "--engine", "native"]);
+            up.stdout(Stdio::null()).stderr(Stdio::null());
+            up.spawn().unwrap()
+        })
+        .collect();
+    for up in &mut both {
+        let status = wait(up, Duration::from_secs(60)).expect("up does not end");
+        assert_eq!(status.code(), Some(0));
+    }
+    assert!(lab.answers());
+}

@@ -1,0 +1,15 @@
+//! One client for each backend, with typed answers.
+
+mod alertmanager;
+mod edge;
+mod jaeger;
+mod loki;
+mod postgres;
+mod prometheus;
+
+pub use alertmanager::Alertmanager;
+pub use edge::{Answer, Edge};
+pub use jaeger::Jaeger;
+pub use loki::{LogLine, Loki};
+pub use postgres::{Postgres, PostgresError};
+pub use prometheus::{Exemplar, Labels, Prometheus, Sample, Target};

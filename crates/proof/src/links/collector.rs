@@ -1,0 +1,312 @@
+//! Nothing is lost between a service and its backends, by the account of those on the way.
+//!
+//! Losses are those since the requests were sent: an incident that is over is no failure of the lab. What was lost
+//! before is told.
+
+use super::{Planned, answers, some};
+use crate::backend::{Labels, Sample};
+use crate::backends::Part;
+use crate::report::Failure;
+use crate::verify::{Run, asking_prometheus, rise};
+
+const NAME: &str = "nothing was lost on the way";
+const LOOK: &str = "`./lab logs otel-collector`, and the backend behind the exporter that is named";
+
+/// Refused by receivers and processors, failed or dropped by exporters, not let into a queue; Jaeger is a Collector
+/// too. What Loki took but did not keep. What the services themselves could not send.
+const LOST: &str = r#"{job=~"otel-collector-internal|jaeger|loki",__name__=~"otelcol_(receiver|processor|exporter|connector)_.*(refused|failed|errored|dropped).*|loki_discarded_samples_total"} or {job=~"edge|users",__name__=~"otel_sdk_(processor|exporter)_.+",error_type!=""}"#;
+/// What came in and what went out.
+const FLOW: &str = r#"{job="otel-collector-internal",__name__=~"otelcol_(receiver_accepted|exporter_sent)_(spans|log_records|metric_points).*"}"#;
+const QUEUES: &str =
+    r#"{job="otel-collector-internal",__name__=~"otelcol_exporter_queue_(size|capacity)"}"#;
+
+pub(super) const COUNTERS: [&str; 2] = [LOST, FLOW];
+
+/// The shortest way of a request for users leaves this many spans and log lines.
+const SPANS: usize = 4;
+const LINES: usize = 2;
+
+pub(super) fn links<'a>(run: &'a Run<'a>) -> Vec<Planned<'a>> {
+    let asked = run
+        .prometheus()
+        .map(|prometheus| prometheus.asked("/api/v1/query", LOST))
+        .unwrap_or_default();
+    vec![Planned::new(
+        NAME,
+        &[Part::Edge, Part::Prometheus, Part::Collector],
+        asked,
+        follow(run),
+    )]
+}
+
+async fn follow(run: &Run<'_>) -> Result<String, Failure> {
+    answers::answer(&run.requests.users)?;
+    let requests = run.requests.users_answered();
+    run.until(NAME, || async {
+        let prometheus = run.prometheus()?;
+        let lost_before = run.before(LOST)?;
+        let lost_now = prometheus.query(LOST).await.map_err(asking_prometheus)?;
+        let lost = rises(lost_before, &lost_now);
+        if !lost.is_empty() {
+            return Err(
+                Failure::new("nothing refused, failed or dropped", some(&lost), LOOK).settled(),
+            );
+        }
+        let queues = prometheus.query(QUEUES).await.map_err(asking_prometheus)?;
+        let full = full(&queues);
+        if !full.is_empty() {
+            return Err(Failure::new("room in every queue", some(&full), LOOK));
+        }
+        // Only what has passed can be known not to be lost.
+        let flow = prometheus.query(FLOW).await.map_err(asking_prometheus)?;
+        let flow = flow_since(run.before(FLOW)?, &flow);
+        let passed = passed(&flow, requests)?;
+        let earlier: f64 = lost_before.iter().map(|sample| sample.value).sum();
+        let note = if earlier > 0.0 {
+            format!("; {earlier} were lost earlier")
+        } else {
+            String::new()
+        };
+        Ok(format!(
+            "{passed}; nothing refused, failed or dropped meanwhile{note}"
+        ))
+    })
+    .await
+}
+
+/// The counters that rose, and by how much.
+fn rises(before: &[Sample], now: &[Sample]) -> Vec<String> {
+    now.iter()
+        .filter_map(|sample| {
+            let earlier = value_of(before, &sample.labels);
+            let rose = rise(earlier, sample.value);
+            (rose > 0.0).then(|| format!("{} by {rose}", series(&sample.labels)))
+        })
+        .collect()
+}
+
+fn value_of(samples: &[Sample], labels: &Labels) -> f64 {
+    samples
+        .iter()
+        .find(|sample| sample.labels == *labels)
+        .map_or(0.0, |sample| sample.value)
+}
+
+/// A series as people read it.
+fn series(labels: &Labels) -> String {
+    let text = |name: &str| labels.get(name).map_or("", String::as_str);
+    let who = ["receiver", "processor", "exporter", "reason"]
+        .iter()
+        .find_map(|kind| labels.get(*kind))
+        .map(|name| format!(" {name}"))
+        .unwrap_or_default();
+    format!("{} of {}{who}", text("__name__"), text("job"))
+}
+
+/// Queues without room.
+fn full(queues: &[Sample]) -> Vec<String> {
+    let of = |name: &'static str| {
+        queues
+            .iter()
+            .filter(move |sample| sample.label("__name__") == name)
+    };
+    of("otelcol_exporter_queue_size")
+        .filter_map(|size| {
+            let capacity = of("otelcol_exporter_queue_capacity").find(|capacity| {
+                capacity.label("exporter") == size.label("exporter")
+                    && capacity.label("data_type") == size.label("data_type")
+            })?;
+            (capacity.value > 0.0 && size.value >= capacity.value).then(|| {
+                format!(
+                    "{} of {} places of {} taken",
+                    size.value,
+                    capacity.value,
+                    size.label("exporter")
+                )
+            })
+        })
+        .collect()
+}
+
+/// What passed one receiver or exporter.
+#[derive(Debug, PartialEq)]
+struct Flow {
+    /// `spans`, `log_records`
+    what: &'static str,
+    into: bool,
+    /// The exporter; receivers are taken together.
+    name: String,
+    count: f64,
+}
+
+fn flow_since(before: &[Sample], now: &[Sample]) -> Vec<Flow> {
+    let mut flows: Vec<Flow> = Vec::new();
+    for sample in now {
+        let metric = sample.label("__name__");
+        let Some(what) = ["spans", "log_records"]
+            .into_iter()
+            .find(|what| metric.contains(what))
+        else {
+            continue;
+        };
+        let into = metric.contains("receiver");
+        let name = if into {
+            "receivers".to_owned()
+        } else {
+            sample.label("exporter").to_owned()
+        };
+        let count = rise(value_of(before, &sample.labels), sample.value);
+        match flows
+            .iter_mut()
+            .find(|flow| flow.what == what && flow.into == into && flow.name == name)
+        {
+            Some(flow) => flow.count += count,
+            None => flows.push(Flow {
+                what,
+                into,
+                name,
+                count,
+            }),
+        }
+    }
+    flows
+}
+
+/// Everything that the requests left must have come in and gone out by every exporter.
+fn passed(flows: &[Flow], requests: usize) -> Result<String, Failure> {
+    let mut told = Vec::new();
+    for (what, least) in [
+        ("spans", requests * SPANS),
+        ("log_records", requests * LINES),
+    ] {
+        for into in [true, false] {
+            let these: Vec<&Flow> = flows
+                .iter()
+                .filter(|flow| flow.what == what && flow.into == into)
+                .collect();
+            let verb = if into { "received" } else { "sent" };
+            let short = these.iter().find(|flow| flow.count + 0.5 < least as f64);
+            if these.is_empty() || short.is_some() {
+                let came = short.map_or_else(
+                    || "none".to_owned(),
+                    |flow| format!("{} by {}", flow.count, flow.name),
+                );
+                return Err(Failure::new(
+                    format!("at least {least} {what} {verb}"),
+                    came,
+                    LOOK,
+                ));
+            }
+            if !into {
+                let who: Vec<String> = these
+                    .iter()
+                    .filter(|flow| flow.name != "debug")
+                    .map(|flow| format!("{} {what} to {}", flow.count, flow.name))
+                    .collect();
+                told.push(who.join(", "));
+            }
+        }
+    }
+    Ok(told.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(name: &str, labels: &[(&str, &str)], value: f64) -> Sample {
+        let mut labels: Labels = labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        labels.insert("__name__".to_owned(), name.to_owned());
+        labels.insert("job".to_owned(), "c".to_owned());
+        Sample { labels, value }
+    }
+
+    #[test]
+    fn a_loss_is_named() {
+        let failed = |value| {
+            sample(
+                "otelcol_exporter_send_failed_spans",
+                &[("exporter", "otlp_grpc/jaeger")],
+                value,
+            )
+        };
+        let refused = sample(
+            "otelcol_receiver_refused_log_records",
+            &[("receiver", "otlp")],
+            3.0,
+        );
+        assert!(rises(&[failed(2.0)], &[failed(2.0)]).is_empty());
+        assert_eq!(
+            rises(&[failed(2.0)], &[failed(5.0), refused]),
+            [
+                "otelcol_exporter_send_failed_spans of c otlp_grpc/jaeger by 3",
+                "otelcol_receiver_refused_log_records of c otlp by 3"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_full_queue_is_named() {
+        let queue = |name: &str, value| {
+            sample(
+                name,
+                &[("exporter", "otlp_http/loki"), ("data_type", "logs")],
+                value,
+            )
+        };
+        let capacity = queue("otelcol_exporter_queue_capacity", 1000.0);
+        assert!(full(&[queue("otelcol_exporter_queue_size", 10.0), capacity.clone()]).is_empty());
+        assert_eq!(
+            full(&[queue("otelcol_exporter_queue_size", 1000.0), capacity]),
+            ["1000 of 1000 places of otlp_http/loki taken"]
+        );
+    }
+
+    fn flow(spans_in: f64, spans_out: f64) -> Vec<Flow> {
+        let now = [
+            sample(
+                "otelcol_receiver_accepted_spans",
+                &[("receiver", "otlp"), ("transport", "grpc")],
+                spans_in,
+            ),
+            sample(
+                "otelcol_receiver_accepted_spans",
+                &[("receiver", "otlp"), ("transport", "http")],
+                0.0,
+            ),
+            sample(
+                "otelcol_exporter_sent_spans",
+                &[("exporter", "otlp_grpc/jaeger")],
+                spans_out,
+            ),
+            sample(
+                "otelcol_receiver_accepted_log_records",
+                &[("receiver", "otlp")],
+                20.0,
+            ),
+            sample(
+                "otelcol_exporter_sent_log_records",
+                &[("exporter", "otlp_http/loki")],
+                20.0,
+            ),
+        ];
+        flow_since(&[], &now)
+    }
+
+    #[test]
+    fn what_came_in_must_go_out() {
+        assert_eq!(
+            passed(&flow(40.0, 40.0), 10).expect("all"),
+            "40 spans to otlp_grpc/jaeger, 20 log_records to otlp_http/loki"
+        );
+        let failure = passed(&flow(40.0, 39.0), 10).expect_err("one is missing");
+        assert_eq!(failure.expected, "at least 40 spans sent");
+        assert_eq!(failure.came, "39 by otlp_grpc/jaeger");
+        let failure = passed(&flow(10.0, 40.0), 10).expect_err("not received");
+        assert_eq!(failure.came, "10 by receivers");
+        assert_eq!(passed(&[], 1).expect_err("nothing").came, "none");
+    }
+}

@@ -1,0 +1,3 @@
+module observability-lab/albums
+
+go 1.25
