@@ -289,7 +289,11 @@ fn output_that_no_terminal_shows_has_no_colours() {
 fn the_doctor_reports_as_json() {
     let place = Place::new();
     let doctor = place.lab_with(
-        &[("PATH", "/nowhere"), ("HOME", "/nowhere")],
+        &[
+            ("PATH", "/nowhere"),
+            ("HOME", "/nowhere"),
+            ("CARGO_HOME", "/nowhere"),
+        ],
         &["doctor", "--json"],
     );
     let report: Value = serde_json::from_str(&doctor.out).unwrap();

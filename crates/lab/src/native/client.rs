@@ -85,8 +85,9 @@ pub(crate) async fn lasting_conflicts(lab: &Lab, ours: Option<&State>) -> Vec<Co
     }
 }
 
-/// Starts a detached supervisor and waits for its first state.
-pub(crate) async fn start(lab: &Lab) -> anyhow::Result<ProcessId> {
+/// Starts a detached supervisor and waits for its first state. `mine` is set before the first
+/// wait: from then on there is something to stop.
+pub(crate) async fn start(lab: &Lab, mine: &mut Option<ProcessId>) -> anyhow::Result<()> {
     let log = lab.paths.log("supervisor");
     let out = child::append(&log)?;
     let err = out.try_clone()?;
@@ -115,13 +116,18 @@ pub(crate) async fn start(lab: &Lab) -> anyhow::Result<ProcessId> {
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
     let pid = i32::try_from(process.id())?;
+    *mine = ProcessId::of(pid);
     let deadline = Instant::now() + APPEAR;
     loop {
         let state = State::read(&lab.paths.state_file())?;
         if let Some(id) = state.and_then(|state| state.supervisor)
             && (id.pid == pid || id.is_alive())
         {
-            return Ok(id);
+            if id.pid != pid {
+                // Another `up` was faster; ours ends by itself.
+                *mine = None;
+            }
+            return Ok(());
         }
         if let Some(status) = process.try_wait()? {
             bail!(

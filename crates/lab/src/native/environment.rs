@@ -70,5 +70,7 @@ pub(crate) fn telemetry(lab: &Lab, name: &str, metrics: &str) -> Vec<(String, Os
         ),
         ("OTEL_METRICS_EXPORTER".into(), metrics.into()),
         ("OTEL_METRIC_EXPORT_INTERVAL".into(), "5000".into()),
+        // Five seconds by default: long, for somebody who waits to see a trace.
+        ("OTEL_BSP_SCHEDULE_DELAY".into(), "1000".into()),
     ]
 }

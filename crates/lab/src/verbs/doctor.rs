@@ -217,7 +217,7 @@ fn directory(name: &str, path: &Path, least: u64) -> Finding {
     };
     let writable = nix::unistd::access(existing, nix::unistd::AccessFlags::W_OK).is_ok();
     let free = nix::sys::statvfs::statvfs(existing)
-        .map(|stat| stat.blocks_available() as u64 * stat.fragment_size() as u64)
+        .map(|stat| stat.blocks_available() * stat.fragment_size())
         .unwrap_or(0);
     let what = format!("{}, {} free", path.display(), megabytes(free));
     if !writable {

@@ -98,7 +98,7 @@ async fn all(runner: &mut Runner<'_>, own: &OwnLab, parts: &BTreeSet<Part>) -> a
         lint(runner).await;
     }
     if parts.contains(&Part::Rust) {
-        let test = runner.cargo(["test", "--workspace", "--locked"]);
+        let test = runner.cargo(["test", "--workspace", "--locked", "--no-fail-fast"]);
         runner.step("cargo test", test).await;
     }
     if parts.contains(&Part::Go) {
@@ -326,7 +326,7 @@ impl OwnLab {
         let program = if checker.is_empty() {
             found.program.clone()
         } else {
-            beside(&found, checker)?
+            beside(&lab, &found, checker).await?
         };
         let mut spec = Spec::new(program);
         spec.env = launch.run.env;
@@ -363,8 +363,8 @@ impl OwnLab {
     }
 }
 
-/// A tool that comes with a program.
-fn beside(found: &Found, tool: &str) -> anyhow::Result<PathBuf> {
+/// A tool that comes with a program: beside it, on PATH, or in the program's Debian package.
+async fn beside(lab: &Lab, found: &Found, tool: &str) -> anyhow::Result<PathBuf> {
     let near = found.program.with_file_name(tool);
     if provision::is_executable(&near) {
         return Ok(near);
@@ -372,7 +372,16 @@ fn beside(found: &Found, tool: &str) -> anyhow::Result<PathBuf> {
     if let Some(path) = on_path(tool) {
         return Ok(path);
     }
-    anyhow::bail!("{tool} is not here")
+    let package = match tool {
+        "promtool" => "prometheus",
+        _ => "prometheus-alertmanager",
+    };
+    let log = lab.paths.log(&format!("build-{tool}"));
+    let program = format!("usr/bin/{tool}");
+    let fetched = provision::debian::fetch(lab, package, &program, &log, &|_| ()).await;
+    Ok(fetched
+        .with_context(|| format!("{tool} is not here, and its Debian package cannot be had"))?
+        .program)
 }
 
 impl Runner<'_> {
@@ -392,8 +401,10 @@ impl Runner<'_> {
         let go = golang::go()
             .with_context(|| format!("Go is not here; to get it: {}", golang::hint()))?;
         let mut spec = Spec::new(go)
+            // As in the builds, so that what those compiled is used.
+            .env("CGO_ENABLED", "0")
             .env("GOWORK", "off")
-            .env("GOFLAGS", "-mod=readonly -buildvcs=false");
+            .env("GOFLAGS", "-trimpath -mod=readonly -buildvcs=false");
         spec.args = args.iter().map(OsString::from).collect();
         if args.first() == Some(&"test") {
             // Only then are single tests named, and countable.

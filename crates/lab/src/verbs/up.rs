@@ -159,7 +159,7 @@ async fn bring_up(
     } else {
         std::fs::create_dir_all(&lab.paths.state)
             .with_context(|| format!("cannot make {}", lab.paths.state.display()))?;
-        *mine = Some(client::start(lab).await?);
+        client::start(lab, mine).await?;
     }
 
     let state = Watch::new(lab)

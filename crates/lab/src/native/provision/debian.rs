@@ -76,7 +76,7 @@ fn deb_directory(lab: &Lab) -> PathBuf {
     lab.paths.cache.join("deb")
 }
 
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     lab: &Lab,
     package: &str,
     program: &str,
@@ -127,7 +127,7 @@ async fn unpack(
             "downloading the Debian package {real}"
         )));
         let version = apt.candidate(&real).await?;
-        apt.download(lab, &[real.clone()], &downloads, log, report)
+        apt.download(lab, std::slice::from_ref(&real), &downloads, log, report)
             .await?;
         unpack_all(lab, &downloads, &tree, log).await?;
         let missing = missing_libraries(&tree, program).await;

@@ -1,6 +1,6 @@
 //! Programs of this machine.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Look, expand, is_executable, numbers, on_path};
@@ -75,7 +75,7 @@ fn dotted(version: &[u32]) -> String {
 }
 
 /// The version a program tells, for a person.
-pub(crate) async fn version_text(program: &PathBuf, args: &[&str]) -> Option<String> {
+pub(crate) async fn version_text(program: &Path, args: &[&str]) -> Option<String> {
     version(program, args).await.map(|version| dotted(&version))
 }
 
