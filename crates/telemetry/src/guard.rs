@@ -14,7 +14,6 @@ use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogExporter, LoggerProviderBuilder, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
@@ -28,7 +27,8 @@ use tracing_subscriber::{EnvFilter, Registry};
 use crate::database::Database;
 use crate::http::{Client, ServerLayer};
 use crate::metrics::{Histogram, Metrics};
-use crate::settings::{Exporter, Propagator, Settings};
+use crate::otlp::{Counts, LogPipe, SpanPipe};
+use crate::settings::{Exporter, Propagator, Settings, Signal};
 use crate::{Error, Propagation, exporters, resource};
 
 /// Instrumentation scope of everything this crate records.
@@ -76,6 +76,7 @@ pub struct Builder {
     traces: bool,
     logs: bool,
     metrics: bool,
+    counts: Vec<(Signal, Arc<Counts>)>,
 }
 
 impl Builder {
@@ -91,6 +92,7 @@ impl Builder {
             traces: false,
             logs: false,
             metrics: false,
+            counts: Vec::new(),
         }
     }
 
@@ -124,22 +126,34 @@ impl Builder {
         }
         for exporter in &self.settings.traces {
             self.traces = true;
-            self.tracer = match exporter {
-                Exporter::Otlp => self
-                    .tracer
-                    .with_batch_exporter(exporters::spans(self.settings.traces_protocol)?),
-                Exporter::Console | Exporter::Prometheus => self
+            let protocol = self.settings.traces_protocol;
+            self.tracer = match (exporter, self.settings.direct(Signal::Traces, protocol)) {
+                (Exporter::Otlp, Some(target)) => {
+                    let pipe = SpanPipe::new(target);
+                    self.counts.push((Signal::Traces, pipe.counts()));
+                    self.tracer.with_span_processor(pipe)
+                }
+                (Exporter::Otlp, None) => {
+                    self.tracer.with_batch_exporter(exporters::spans(protocol)?)
+                }
+                (Exporter::Console | Exporter::Prometheus, _) => self
                     .tracer
                     .with_simple_exporter(opentelemetry_stdout::SpanExporter::default()),
             };
         }
         for exporter in &self.settings.logs {
             self.logs = true;
-            self.logger = match exporter {
-                Exporter::Otlp => self
-                    .logger
-                    .with_batch_exporter(exporters::logs(self.settings.logs_protocol)?),
-                Exporter::Console | Exporter::Prometheus => self
+            let protocol = self.settings.logs_protocol;
+            self.logger = match (exporter, self.settings.direct(Signal::Logs, protocol)) {
+                (Exporter::Otlp, Some(target)) => {
+                    let pipe = LogPipe::new(target);
+                    self.counts.push((Signal::Logs, pipe.counts()));
+                    self.logger.with_log_processor(pipe)
+                }
+                (Exporter::Otlp, None) => {
+                    self.logger.with_batch_exporter(exporters::logs(protocol)?)
+                }
+                (Exporter::Console | Exporter::Prometheus, _) => self
                     .logger
                     .with_simple_exporter(opentelemetry_stdout::LogExporter::default()),
             };
@@ -180,6 +194,9 @@ impl Builder {
             .as_ref()
             .map(|provider| provider.meter(SCOPE));
         let metrics = Metrics::new(meter, scraped, &labels);
+        for (signal, counts) in self.counts {
+            metrics.exports(signal, counts);
+        }
         Telemetry {
             tracer: tracer_provider
                 .as_ref()
@@ -344,7 +361,7 @@ impl Telemetry {
         })
     }
 
-    /// Flushes traces, then logs, then metrics, off the async threads. Call it after the last
+    /// Flushes traces and logs, then metrics, off the async threads. Call it after the last
     /// request was answered.
     ///
     /// # Errors
@@ -359,27 +376,19 @@ impl Telemetry {
         if std::mem::replace(&mut self.finished, true) {
             return Ok(());
         }
-        let mut failures = Vec::new();
-        let mut check = |signal: &str, result: Option<OTelSdkResult>| {
-            if let Some(Err(error)) = result {
-                failures.push(format!("{signal}: {error}"));
-            }
-        };
-        let tracer = self.tracer_provider.as_ref();
-        check(
-            "traces",
-            tracer.map(|provider| provider.shutdown_with_timeout(FLUSH_TIMEOUT)),
-        );
-        let logger = self.logger_provider.as_ref();
-        check(
-            "logs",
-            logger.map(|provider| provider.shutdown_with_timeout(FLUSH_TIMEOUT)),
-        );
+        let (tracer, logger) = (self.tracer_provider.as_ref(), self.logger_provider.as_ref());
+        // Side by side: with a receiver that is away, each takes its whole time.
+        let (traces, logs) = std::thread::scope(|scope| {
+            let traces = scope.spawn(|| tracer.map(|p| p.shutdown_with_timeout(FLUSH_TIMEOUT)));
+            let logs = logger.map(|p| p.shutdown_with_timeout(FLUSH_TIMEOUT));
+            (traces.join().ok().flatten(), logs)
+        });
         let meter = self.meter_provider.as_ref();
-        check(
-            "metrics",
-            meter.map(|provider| provider.shutdown_with_timeout(FLUSH_TIMEOUT)),
-        );
+        let metrics = meter.map(|provider| provider.shutdown_with_timeout(FLUSH_TIMEOUT));
+        let failures: Vec<_> = [("traces", traces), ("logs", logs), ("metrics", metrics)]
+            .into_iter()
+            .filter_map(|(signal, result)| Some(format!("{signal}: {}", result?.err()?)))
+            .collect();
         if failures.is_empty() {
             Ok(())
         } else {

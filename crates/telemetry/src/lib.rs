@@ -8,6 +8,7 @@ mod guard;
 pub mod http;
 mod log_format;
 pub mod metrics;
+mod otlp;
 mod resource;
 pub mod settings;
 

@@ -14,10 +14,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use opentelemetry::trace::SpanContext;
+use opentelemetry_semantic_conventions::attribute::ERROR_TYPE;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+use crate::otlp::Counts;
+use crate::settings::Signal;
 
 /// Upper bounds, in seconds, of every duration histogram: the semantic conventions' ones and up to
 /// 30 s, because a bucket must exist above the slowest answer that is waited for.
@@ -115,6 +123,53 @@ impl Metrics {
         Histogram { pushed, scraped }
     }
 
+    /// Tells what became of the spans or log records that were exported, by the semantic
+    /// conventions' names for an SDK's own metrics.
+    pub(crate) fn exports(&self, signal: Signal, counts: Arc<Counts>) {
+        let item = if signal == Signal::Logs {
+            "log"
+        } else {
+            "span"
+        };
+        let exported = ExportMetric {
+            name: format!("otel.sdk.exporter.{item}.exported"),
+            description: "Items that were sent, by outcome",
+            series: [
+                (None, Counts::exported),
+                (Some("rejected"), Counts::rejected),
+            ],
+            counts: counts.clone(),
+        };
+        let processed = ExportMetric {
+            name: format!("otel.sdk.processor.{item}.processed"),
+            description: "Items that were taken for export, or dropped",
+            series: [(None, Counts::taken), (Some("queue_full"), Counts::dropped)],
+            counts,
+        };
+        for metric in [exported, processed] {
+            if let Some(meter) = &self.meter {
+                let metric = metric.clone();
+                let (name, description) = (metric.name.clone(), metric.description);
+                // The instrument lives as long as its meter's provider.
+                let _ = meter
+                    .u64_observable_counter(name)
+                    .with_description(description)
+                    .with_callback(move |observer| {
+                        for (error_type, count) in metric.series {
+                            let attributes =
+                                error_type.map(|error| KeyValue::new(ERROR_TYPE, error));
+                            observer.observe(count(&metric.counts), attributes.as_slice());
+                        }
+                    })
+                    .build();
+            }
+            if let Some(page) = &self.page {
+                let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+                page.registry.register_collector(Box::new(metric));
+            }
+        }
+    }
+
     /// What a scrape answers, in OpenMetrics text; `None` when `prometheus` is not configured.
     pub fn exposition(&self) -> Option<String> {
         let page = self.page.as_ref()?;
@@ -125,6 +180,34 @@ impl Metrics {
             tracing::error!("the metrics page could not be encoded completely");
         }
         Some(text)
+    }
+}
+
+type Count = fn(&Counts) -> u64;
+
+/// One counter that is read, not recorded.
+#[derive(Debug, Clone)]
+struct ExportMetric {
+    name: String,
+    description: &'static str,
+    series: [(Option<&'static str>, Count); 2],
+    counts: Arc<Counts>,
+}
+
+impl Collector for ExportMetric {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let name = prometheus_name(&self.name);
+        let kind = MetricType::Counter;
+        let mut metric = encoder.encode_descriptor(&name, self.description, None, kind)?;
+        for (error_type, count) in self.series {
+            let labels: Vec<(String, &str)> = error_type
+                .map(|error| (prometheus_name(ERROR_TYPE), error))
+                .into_iter()
+                .collect();
+            let series = metric.encode_family(&labels)?;
+            ConstCounter::new(count(&self.counts)).encode(series)?;
+        }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 //! nothing here fails: what was ignored is kept in [`Settings::warnings`] and logged by
 //! [`init`](crate::init) once there is a log to write to.
 
+use crate::otlp::Target;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -41,11 +42,44 @@ pub enum Signal {
 }
 
 impl Signal {
-    const fn variable_part(self) -> &'static str {
+    pub(crate) const fn variable_part(self) -> &'static str {
         match self {
             Self::Traces => "TRACES",
             Self::Metrics => "METRICS",
             Self::Logs => "LOGS",
+        }
+    }
+
+    /// What is counted: for messages.
+    pub(crate) const fn noun(self) -> &'static str {
+        match self {
+            Self::Traces => "spans",
+            Self::Metrics => "metrics",
+            Self::Logs => "log records",
+        }
+    }
+
+    pub(crate) const fn thread(self) -> &'static str {
+        match self {
+            Self::Traces => "otlp-traces",
+            Self::Metrics => "otlp-metrics",
+            Self::Logs => "otlp-logs",
+        }
+    }
+
+    pub(crate) const fn http_path(self) -> &'static str {
+        match self {
+            Self::Traces => "v1/traces",
+            Self::Metrics => "v1/metrics",
+            Self::Logs => "v1/logs",
+        }
+    }
+
+    pub(crate) const fn grpc_path(self) -> &'static str {
+        match self {
+            Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+            Self::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
         }
     }
 }
@@ -57,6 +91,16 @@ pub enum Propagator {
     TraceContext,
     /// W3C `baggage`.
     Baggage,
+}
+
+/// What turns spans and log records into OTLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtlpEncoder {
+    /// This crate's: encoded as they end, sent by a thread of its own. Compression, TLS and JSON are
+    /// left to the SDK's.
+    Direct,
+    /// The SDK's batch processors and exporters.
+    Sdk,
 }
 
 /// How log lines look on standard output.
@@ -119,6 +163,8 @@ pub struct Settings {
     pub prometheus_listener: Option<SocketAddr>,
     /// `OTEL_SERVICE_NAME`; kept here because it wins over the name compiled in.
     pub service_name: Option<String>,
+    /// `TELEMETRY_OTLP_ENCODER`: `direct`, the default, or `sdk`.
+    pub otlp_encoder: OtlpEncoder,
     /// `LOG_FORMAT`, default `text`.
     pub log_format: LogFormat,
     /// `RUST_LOG`, default `info`: what is logged, on standard output and by OTLP alike.
@@ -135,6 +181,14 @@ impl Settings {
     /// Reads the process environment.
     pub fn from_env() -> Self {
         Self::from_vars(|name| std::env::var(name).ok())
+    }
+
+    /// Where this crate's own encoder sends a signal; `None` when the SDK's has to.
+    pub(crate) fn direct(&self, signal: Signal, protocol: OtlpProtocol) -> Option<Target> {
+        if self.otlp_encoder == OtlpEncoder::Sdk {
+            return None;
+        }
+        Target::from_vars(signal, protocol, &|name: &str| std::env::var(name).ok())
     }
 
     /// Reads variables from anywhere; an empty value counts as unset, as the specification says.
@@ -157,6 +211,7 @@ impl Settings {
             propagators: reader.propagators(),
             prometheus_listener: reader.prometheus_listener(),
             service_name: reader.get("OTEL_SERVICE_NAME"),
+            otlp_encoder: reader.otlp_encoder(),
             log_format: reader.log_format(),
             log_filter: reader.log_filter(),
             warnings: reader.warnings,
@@ -286,6 +341,19 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
                 let other = other.to_owned();
                 self.warn("LOG_FORMAT", &other, "text or json", "text");
                 LogFormat::Text
+            }
+        }
+    }
+
+    fn otlp_encoder(&mut self) -> OtlpEncoder {
+        const NAME: &str = "TELEMETRY_OTLP_ENCODER";
+        match self.get(NAME).as_deref().map(str::trim) {
+            None | Some("direct") => OtlpEncoder::Direct,
+            Some("sdk") => OtlpEncoder::Sdk,
+            Some(other) => {
+                let other = other.to_owned();
+                self.warn(NAME, &other, "direct or sdk", "direct");
+                OtlpEncoder::Direct
             }
         }
     }

@@ -1,0 +1,409 @@
+//! Encoded items on their way: a batch that fills, and full batches that wait to be sent.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use opentelemetry::InstrumentationScope;
+
+use super::encode;
+
+/// What bounds a queue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Items of one request.
+    pub(super) batch_items: usize,
+    /// Bytes of one request: receivers refuse more than 4 MiB.
+    pub(super) batch_bytes: usize,
+    /// Items that wait at the most.
+    pub(super) queue_items: usize,
+    /// Bytes that wait at the most.
+    pub(super) queue_bytes: usize,
+    /// How long an item waits for its batch to fill.
+    pub(super) delay: Duration,
+}
+
+/// What became of the items, since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    exported: AtomicU64,
+    dropped: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl Counts {
+    /// The receiver took them.
+    pub(crate) fn exported(&self) -> u64 {
+        self.exported.load(Ordering::Relaxed)
+    }
+
+    /// Not taken, because the queue was full, or given up at the end.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Sent, and refused for good.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Handed on to the exporter.
+    pub(crate) fn taken(&self) -> u64 {
+        self.exported() + self.rejected()
+    }
+}
+
+/// Items of one scope.
+#[derive(Debug)]
+struct Group {
+    scope: InstrumentationScope,
+    name: Box<str>,
+    items: Vec<u8>,
+}
+
+/// What one request carries.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    groups: Vec<Group>,
+    pub(super) items: usize,
+    pub(super) bytes: usize,
+}
+
+impl Batch {
+    pub(super) fn push(&mut self, scope: &InstrumentationScope, name: &str, item: &[u8]) {
+        let known = self
+            .groups
+            .iter_mut()
+            .find(|g| *g.name == *name && g.scope == *scope);
+        match known {
+            Some(group) => group.items.extend_from_slice(item),
+            None => self.groups.push(Group {
+                scope: scope.clone(),
+                name: name.into(),
+                items: item.to_vec(),
+            }),
+        }
+        self.items += 1;
+        self.bytes += item.len();
+    }
+
+    /// An `Export...ServiceRequest`; `head` is the encoded resource, `tail` its schema.
+    pub(super) fn encode(&self, head: &[u8], tail: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes + head.len() + tail.len() + 256);
+        encode::message(&mut out, 1, |out| {
+            out.extend_from_slice(head);
+            for group in &self.groups {
+                encode::message(out, 2, |out| {
+                    encode::scope(out, &group.scope, &group.name);
+                    out.extend_from_slice(&group.items);
+                    encode::schema_url(out, group.scope.schema_url());
+                });
+            }
+            out.extend_from_slice(tail);
+        });
+        out
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    filling: Batch,
+    /// When the first item of `filling` came.
+    since: Option<Instant>,
+    waiting: VecDeque<Batch>,
+    /// A batch is with the sender: it still counts.
+    sending: Option<(usize, usize)>,
+    items: usize,
+    bytes: usize,
+    /// Somebody waits for everything to be sent.
+    flushing: bool,
+    closed: bool,
+    /// The warning about a full queue was given.
+    warned: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    limits: Limits,
+    inner: Mutex<Inner>,
+    /// Something to send, or closed.
+    work: Condvar,
+    /// Nothing left to send, or closed.
+    idle: Condvar,
+    counts: Arc<Counts>,
+}
+
+impl Queue {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            inner: Mutex::default(),
+            work: Condvar::new(),
+            idle: Condvar::new(),
+            counts: Arc::default(),
+        }
+    }
+
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        self.counts.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, scope: &InstrumentationScope, name: &str, item: &[u8]) {
+        let mut inner = self.lock();
+        let full = inner.items >= self.limits.queue_items
+            || inner.bytes + item.len() > self.limits.queue_bytes;
+        if full || inner.closed {
+            let first = !std::mem::replace(&mut inner.warned, true) && !inner.closed;
+            drop(inner);
+            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+            if first {
+                tracing::warn!(
+                    target: "opentelemetry",
+                    "the export queue is full: what comes now is dropped and counted \
+                     (otel.sdk.processor.*.processed with error.type=queue_full)"
+                );
+            }
+            return;
+        }
+        inner.filling.push(scope, name, item);
+        inner.items += 1;
+        inner.bytes += item.len();
+        let first = inner.filling.items == 1;
+        if first {
+            inner.since = Some(Instant::now());
+        }
+        let sealed = inner.filling.items >= self.limits.batch_items
+            || inner.filling.bytes >= self.limits.batch_bytes;
+        if sealed {
+            inner.seal();
+        }
+        drop(inner);
+        if first || sealed {
+            self.work.notify_one();
+        }
+    }
+
+    /// The next batch to send; `None` when the queue is closed and there is nothing left.
+    pub(super) fn next(&self) -> Option<Batch> {
+        let mut inner = self.lock();
+        loop {
+            let due = inner.since.map(|since| since + self.limits.delay);
+            let now = Instant::now();
+            if inner.waiting.is_empty()
+                && (inner.flushing || inner.closed || due.is_some_and(|due| due <= now))
+            {
+                inner.seal();
+            }
+            if let Some(batch) = inner.waiting.pop_front() {
+                inner.sending = Some((batch.items, batch.bytes));
+                return Some(batch);
+            }
+            if inner.closed {
+                return None;
+            }
+            inner = match due {
+                Some(due) => {
+                    let wait = due.saturating_duration_since(now);
+                    self.work
+                        .wait_timeout(inner, wait)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+                None => self
+                    .work
+                    .wait(inner)
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// The batch that [`next`](Self::next) gave is done with, one way or the other.
+    pub(super) fn done(&self, exported: usize, rejected: usize) {
+        self.counts
+            .exported
+            .fetch_add(exported as u64, Ordering::Relaxed);
+        self.counts
+            .rejected
+            .fetch_add(rejected as u64, Ordering::Relaxed);
+        let mut inner = self.lock();
+        if let Some((items, bytes)) = inner.sending.take() {
+            inner.items = inner.items.saturating_sub(items);
+            inner.bytes = inner.bytes.saturating_sub(bytes);
+        }
+        inner.warned = false;
+        if inner.items == 0 {
+            inner.flushing = false;
+            self.idle.notify_all();
+        }
+    }
+
+    /// Waits until everything is sent; `false` when that did not happen in time.
+    pub(super) fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut inner = self.lock();
+        while inner.items > 0 && !inner.closed {
+            inner.flushing = true;
+            self.work.notify_one();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                inner.flushing = false;
+                return false;
+            }
+            inner = self
+                .idle
+                .wait_timeout(inner, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        inner.items == 0
+    }
+
+    /// Takes nothing more; what still waits is given up, and told.
+    pub(super) fn close(&self) -> usize {
+        let mut inner = self.lock();
+        inner.closed = true;
+        let left = std::mem::take(&mut inner.items);
+        inner.waiting.clear();
+        inner.filling = Batch::default();
+        inner.since = None;
+        self.counts
+            .dropped
+            .fetch_add(left as u64, Ordering::Relaxed);
+        self.work.notify_all();
+        self.idle.notify_all();
+        left
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Waits, at most `time`, unless the queue is closed before.
+    pub(super) fn pause(&self, time: Duration) {
+        let deadline = Instant::now() + time;
+        let mut inner = self.lock();
+        while !inner.closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            inner = self
+                .work
+                .wait_timeout(inner, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+impl Inner {
+    fn seal(&mut self) {
+        if self.filling.items > 0 {
+            self.waiting.push_back(std::mem::take(&mut self.filling));
+        }
+        self.since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            batch_items: 3,
+            batch_bytes: 100,
+            queue_items: 7,
+            queue_bytes: 1000,
+            delay: Duration::from_millis(20),
+        }
+    }
+
+    fn queue(limits: Limits) -> Queue {
+        Queue::new(limits)
+    }
+
+    fn push(queue: &Queue, item: &[u8]) {
+        queue.push(&InstrumentationScope::builder("s").build(), "s", item);
+    }
+
+    fn dropped(queue: &Queue) -> u64 {
+        queue.counts.dropped.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_batch_is_sealed_by_items_by_bytes_and_by_time() {
+        let queue = queue(limits());
+        (0..4).for_each(|_| push(&queue, b"x"));
+        assert_eq!(queue.next().unwrap().items, 3);
+        queue.done(3, 0);
+        // The fourth comes when its time is over.
+        assert_eq!(queue.next().unwrap().items, 1);
+        queue.done(1, 0);
+        push(&queue, &[0; 100]);
+        assert_eq!(queue.next().unwrap().bytes, 100);
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_newest_and_counts_them() {
+        let queue = queue(limits());
+        (0..10).for_each(|_| push(&queue, b"x"));
+        assert_eq!(dropped(&queue), 3);
+        let by_bytes = self::queue(Limits {
+            queue_bytes: 250,
+            ..limits()
+        });
+        (0..5).for_each(|_| push(&by_bytes, &[0; 100]));
+        assert_eq!(dropped(&by_bytes), 3);
+    }
+
+    #[test]
+    fn a_batch_with_the_sender_still_counts() {
+        let queue = queue(Limits {
+            queue_items: 3,
+            ..limits()
+        });
+        (0..3).for_each(|_| push(&queue, b"x"));
+        assert_eq!(queue.next().unwrap().items, 3);
+        push(&queue, b"x");
+        assert_eq!(dropped(&queue), 1);
+        queue.done(3, 0);
+        push(&queue, b"x");
+        assert_eq!(dropped(&queue), 1);
+    }
+
+    #[test]
+    fn a_flush_waits_for_the_sender() {
+        let queue = Arc::new(queue(Limits {
+            delay: Duration::from_secs(3600),
+            ..limits()
+        }));
+        push(&queue, b"x");
+        assert!(!queue.flush(Duration::from_millis(20)));
+        let sender = queue.clone();
+        let thread = std::thread::spawn(move || {
+            while let Some(batch) = sender.next() {
+                sender.done(batch.items, 0);
+            }
+        });
+        assert!(queue.flush(Duration::from_secs(10)));
+        assert_eq!(queue.close(), 0);
+        thread.join().unwrap();
+        assert_eq!(queue.counts.exported.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn closed_it_tells_what_was_given_up() {
+        let queue = queue(limits());
+        (0..4).for_each(|_| push(&queue, b"x"));
+        assert_eq!(queue.close(), 4);
+        assert!(queue.next().is_none());
+        push(&queue, b"x");
+        assert_eq!(dropped(&queue), 5);
+    }
+}

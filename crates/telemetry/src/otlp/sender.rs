@@ -1,0 +1,296 @@
+//! The thread that sends: takes batches from the queue, keeps each until the receiver took it or
+//! refused it for good.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, StatusCode};
+use prost::Message;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use super::queue::Queue;
+use super::settings::Target;
+use crate::settings::OtlpProtocol;
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// What a receiver said of one request.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    /// It took all but so many.
+    Taken { rejected: usize, message: String },
+    /// It may take it later, not before so long.
+    Later {
+        reason: String,
+        after: Option<Duration>,
+    },
+    /// It never will.
+    Refused { reason: String },
+}
+
+pub(super) fn run(target: &Target, queue: &Queue, head: &[u8], tail: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            queue.close();
+            tracing::error!(target: "opentelemetry", %error, "no runtime for the OTLP exporter");
+            return;
+        }
+    };
+    let mut transport = match runtime.block_on(async { Transport::new(target) }) {
+        Ok(transport) => transport,
+        Err(error) => {
+            queue.close();
+            tracing::error!(target: "opentelemetry", error, "no client for the OTLP exporter");
+            return;
+        }
+    };
+    while let Some(batch) = queue.next() {
+        let body = Bytes::from(batch.encode(head, tail));
+        let mut backoff = FIRST_BACKOFF;
+        let mut told = false;
+        loop {
+            match runtime.block_on(transport.send(body.clone())) {
+                Answer::Taken { rejected, message } => {
+                    let rejected = rejected.min(batch.items);
+                    if rejected > 0 || !message.is_empty() {
+                        tracing::warn!(target: "opentelemetry", rejected, message, "the receiver took a part");
+                    }
+                    if told {
+                        tracing::info!(target: "opentelemetry", "the receiver takes {} again", target.signal.noun());
+                    }
+                    queue.done(batch.items - rejected, rejected);
+                    break;
+                }
+                Answer::Refused { reason } => {
+                    tracing::error!(target: "opentelemetry", reason, items = batch.items, "the receiver refused a batch");
+                    queue.done(0, batch.items);
+                    break;
+                }
+                Answer::Later { reason, after } => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(
+                            target: "opentelemetry", reason, endpoint = %target.endpoint,
+                            "the receiver does not take {} now; they are kept and tried again", target.signal.noun()
+                        );
+                    }
+                    queue.pause(after.unwrap_or(backoff).min(LONGEST_BACKOFF));
+                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
+                    if queue.is_closed() {
+                        // What is left was counted as dropped when the queue was closed.
+                        queue.done(0, 0);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Transport<'a> {
+    target: &'a Target,
+    client: Client,
+}
+
+enum Client {
+    Grpc(Box<tonic::client::Grpc<Channel>>),
+    Http(reqwest::Client),
+}
+
+impl<'a> Transport<'a> {
+    fn new(target: &'a Target) -> Result<Self, String> {
+        let client = if target.protocol == OtlpProtocol::Grpc {
+            let endpoint = Endpoint::from_shared(target.endpoint.to_string())
+                .map_err(|error| error.to_string())?
+                .connect_timeout(target.timeout);
+            Client::Grpc(Box::new(tonic::client::Grpc::new(endpoint.connect_lazy())))
+        } else {
+            let client = reqwest::Client::builder()
+                .timeout(target.timeout)
+                .no_proxy()
+                .build()
+                .map_err(|error| error.to_string())?;
+            Client::Http(client)
+        };
+        Ok(Self { target, client })
+    }
+
+    async fn send(&mut self, body: Bytes) -> Answer {
+        let Target {
+            signal,
+            endpoint,
+            headers,
+            timeout,
+            ..
+        } = self.target;
+        match &mut self.client {
+            Client::Grpc(client) => {
+                let call = async {
+                    client
+                        .ready()
+                        .await
+                        .map_err(|error| Status::unavailable(error.to_string()))?;
+                    let mut request = tonic::Request::new(body);
+                    *request.metadata_mut() = MetadataMap::from_headers(headers.clone());
+                    let path = PathAndQuery::from_static(signal.grpc_path());
+                    client.unary(request, path, Raw).await
+                };
+                match tokio::time::timeout(*timeout, call).await {
+                    Ok(Ok(response)) => taken(response.get_ref()),
+                    Ok(Err(status)) => judge(&status),
+                    Err(_) => Answer::Later {
+                        reason: format!("no answer in {timeout:?}"),
+                        after: None,
+                    },
+                }
+            }
+            Client::Http(client) => {
+                let request = client
+                    .post(endpoint.clone())
+                    .headers(headers.clone())
+                    .header(
+                        CONTENT_TYPE,
+                        HeaderValue::from_static("application/x-protobuf"),
+                    )
+                    .body(body);
+                match request.send().await {
+                    Ok(response) => judge_http(response).await,
+                    Err(error) => Answer::Later {
+                        reason: error.to_string(),
+                        after: None,
+                    },
+                }
+            }
+        }
+    }
+}
+
+/// `Export...ServiceResponse`: the same shape for all signals.
+#[derive(Clone, PartialEq, Message)]
+struct ExportResponse {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    rejected: i64,
+    #[prost(string, tag = "2")]
+    error_message: String,
+}
+
+fn taken(body: &Bytes) -> Answer {
+    let partial = ExportResponse::decode(body.clone())
+        .unwrap_or_default()
+        .partial_success;
+    let partial = partial.unwrap_or_default();
+    let rejected = usize::try_from(partial.rejected).unwrap_or(0);
+    Answer::Taken {
+        rejected,
+        message: partial.error_message,
+    }
+}
+
+/// Which codes may be tried again is OTLP's list. `RESOURCE_EXHAUSTED` is on it only when the
+/// receiver says when; a receiver that is merely busy often does not, so that it is tried as well.
+fn judge(status: &Status) -> Answer {
+    let reason = format!("{}: {}", status.code(), status.message());
+    match status.code() {
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::ResourceExhausted => Answer::Later {
+            reason,
+            after: None,
+        },
+        // A broken connection in the middle of a call is told as "unknown".
+        Code::Unknown if std::error::Error::source(status).is_some() => Answer::Later {
+            reason,
+            after: None,
+        },
+        _ => Answer::Refused { reason },
+    }
+}
+
+async fn judge_http(response: reqwest::Response) -> Answer {
+    let status = response.status();
+    if status.is_success() {
+        return match response.bytes().await {
+            Ok(body) => taken(&body),
+            Err(error) => Answer::Later {
+                reason: error.to_string(),
+                after: None,
+            },
+        };
+    }
+    let reason = format!("HTTP status {status}");
+    let again = matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    );
+    if !again {
+        return Answer::Refused { reason };
+    }
+    let after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    Answer::Later {
+        reason,
+        after: after.map(Duration::from_secs),
+    }
+}
+
+/// Messages that are bytes already.
+#[derive(Debug, Clone, Copy)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}

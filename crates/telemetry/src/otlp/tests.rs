@@ -1,0 +1,519 @@
+//! What is sent is what the SDK would send, and nothing of it is lost on the way.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::post;
+use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity};
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags,
+    TraceId, Tracer, TracerProvider,
+};
+use opentelemetry::{Array, Context, InstrumentationScope, Key, KeyValue, Value};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_proto::transform::logs::tonic::group_logs_by_resource_and_scope;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::{InMemoryLogExporter, LogBatch, SdkLoggerProvider};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use prost::Message;
+
+use super::queue::{Batch, Limits};
+use super::*;
+use crate::settings::{OtlpProtocol, Signal};
+
+/// One for all tests: a resource's attributes have no order of their own.
+fn resource() -> Resource {
+    static RESOURCE: LazyLock<Resource> = LazyLock::new(|| {
+        Resource::builder_empty()
+            .with_schema_url([KeyValue::new("service.name", "shop")], "https://schema/1")
+            .with_attribute(KeyValue::new("process.pid", 7))
+            .build()
+    });
+    RESOURCE.clone()
+}
+
+fn other(remote: bool, state: &str) -> SpanContext {
+    SpanContext::new(
+        TraceId::from(0xfeed_u128),
+        SpanId::from(0xbeef_u64),
+        TraceFlags::SAMPLED,
+        remote,
+        state.parse().unwrap(),
+    )
+}
+
+/// Spans with everything that a span can have.
+fn spans() -> Vec<SpanData> {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder()
+        .with_simple_exporter(exporter.clone())
+        .with_max_attributes_per_span(9)
+        .with_max_events_per_span(2)
+        .with_max_links_per_span(2)
+        .with_max_attributes_per_event(1)
+        .with_max_attributes_per_link(1)
+        .build();
+    let scope = InstrumentationScope::builder("shop.scope")
+        .with_version("1.2")
+        .with_schema_url("https://schema/2")
+        .with_attributes([KeyValue::new("scope.attribute", true)])
+        .build();
+    let scoped = provider.tracer_with_scope(scope);
+    let plain = provider.tracer("plain");
+
+    let remote_parent = Context::new().with_remote_span_context(other(true, "a=1,b=2"));
+    let long = "é".repeat(9_000);
+    let mut full = scoped.build_with_context(
+        SpanBuilder::from_name("everything")
+            .with_kind(SpanKind::Consumer)
+            .with_attributes([
+                KeyValue::new("text", "value"),
+                KeyValue::new("empty", ""),
+                KeyValue::new("long", long),
+                KeyValue::new("no", false),
+                KeyValue::new("minus", -1),
+                KeyValue::new("zero", 0),
+                KeyValue::new("float", 0.25),
+                KeyValue::new(
+                    "texts",
+                    Value::Array(Array::String(vec!["a".into(), "".into()])),
+                ),
+                KeyValue::new(
+                    "numbers",
+                    Value::Array(Array::I64(vec![0, i64::MIN, i64::MAX])),
+                ),
+                KeyValue::new("one too many", 1),
+            ]),
+        &remote_parent,
+    );
+    for i in 0..3 {
+        let attributes = vec![KeyValue::new("i", i), KeyValue::new("dropped", i)];
+        full.add_event(format!("event {i}"), attributes.clone());
+        full.add_link(other(i == 1, "c=3"), attributes);
+    }
+    full.set_status(Status::error("it broke"));
+    full.end();
+
+    for (kind, status) in [
+        (SpanKind::Internal, Status::Unset),
+        (SpanKind::Server, Status::Ok),
+        (SpanKind::Client, Status::error("")),
+        (SpanKind::Producer, Status::Unset),
+    ] {
+        let builder = SpanBuilder::from_name("plain")
+            .with_kind(kind)
+            .with_attributes([
+                KeyValue::new("flags", Value::Array(Array::Bool(vec![true, false]))),
+                KeyValue::new("floats", Value::Array(Array::F64(vec![0.0, f64::MAX]))),
+                KeyValue::new("none", Value::Array(Array::I64(vec![]))),
+            ]);
+        let mut span = plain.build_with_context(builder, &Context::new());
+        span.set_status(status);
+        span.end();
+    }
+    exporter.get_finished_spans().unwrap()
+}
+
+fn batch_of(spans: &[SpanData]) -> Vec<u8> {
+    let mut batch = Batch::default();
+    let mut item = Vec::new();
+    for span in spans {
+        item.clear();
+        encode::span(&mut item, span);
+        batch.push(
+            &span.instrumentation_scope,
+            span.instrumentation_scope.name(),
+            &item,
+        );
+    }
+    encoded(&batch)
+}
+
+fn encoded(batch: &Batch) -> Vec<u8> {
+    let (mut head, mut tail) = (Vec::new(), Vec::new());
+    encode::resource(&mut head, &resource());
+    encode::schema_url(&mut tail, resource().schema_url());
+    batch.encode(&head, &tail)
+}
+
+#[test]
+fn a_span_is_encoded_as_the_sdk_would() {
+    let spans = spans();
+    let full = &spans[0];
+    assert_eq!(full.dropped_attributes_count, 1);
+    assert_eq!(
+        (full.events.dropped_count, full.links.dropped_count),
+        (1, 1)
+    );
+    let ours = ExportTraceServiceRequest::decode(batch_of(&spans).as_slice()).unwrap();
+    let resource = ResourceAttributesWithSchema::from(&resource());
+    let theirs = group_spans_by_resource_and_scope(spans, &resource);
+    assert_eq!(ours.resource_spans, theirs);
+    assert_eq!(theirs[0].scope_spans.len(), 2);
+}
+
+#[test]
+fn it_is_the_same_to_the_byte() {
+    // prost writes fields in the order of their numbers; ours is compared by meaning elsewhere, and
+    // here as a whole: no field twice, no length wrong but accepted.
+    let spans = spans();
+    let ours = batch_of(&spans);
+    let decoded = ExportTraceServiceRequest::decode(ours.as_slice()).unwrap();
+    assert_eq!(decoded.encode_to_vec().len(), ours.len());
+}
+
+#[test]
+fn a_log_record_is_encoded_as_the_sdk_would() {
+    let exporter = InMemoryLogExporter::default();
+    let provider = SdkLoggerProvider::builder()
+        .with_simple_exporter(exporter.clone())
+        .build();
+    let logger = provider.logger("bridge");
+    let now = std::time::SystemTime::now();
+    let mut record = logger.create_log_record();
+    record.set_event_name("named");
+    record.set_target("shop::users");
+    record.set_timestamp(now);
+    record.set_observed_timestamp(now);
+    record.set_severity_number(Severity::Warn3);
+    record.set_severity_text("WARN");
+    record.set_body("it is late".into());
+    record.set_trace_context(
+        TraceId::from(1_u128),
+        SpanId::from(2_u64),
+        Some(TraceFlags::SAMPLED),
+    );
+    record.add_attribute("text", "");
+    record.add_attribute("int", 0);
+    record.add_attribute("float", 0.5);
+    record.add_attribute("bool", false);
+    record.add_attribute("bytes", AnyValue::Bytes(Box::new(vec![0, 255])));
+    let list = vec![AnyValue::Int(1), AnyValue::String("two".into())];
+    record.add_attribute("list", AnyValue::ListAny(Box::new(list)));
+    let map = [(Key::new("inner"), AnyValue::Boolean(true))]
+        .into_iter()
+        .collect();
+    record.add_attribute("map", AnyValue::Map(Box::new(map)));
+    logger.emit(record);
+    let mut bare = logger.create_log_record();
+    bare.set_observed_timestamp(now);
+    logger.emit(bare);
+
+    let emitted = exporter.get_emitted_logs().unwrap();
+    assert_eq!(emitted.len(), 2);
+    for data in &emitted {
+        let (record, scope) = (&data.record, &data.instrumentation);
+        let name = record.target().map_or(scope.name(), AsRef::as_ref);
+        let mut item = Vec::new();
+        encode::log_record(&mut item, record);
+        let mut batch = Batch::default();
+        batch.push(scope, name, &item);
+        let ours = ExportLogsServiceRequest::decode(encoded(&batch).as_slice()).unwrap();
+        let pair = [(record, scope)];
+        let attributes = ResourceAttributesWithSchema::from(&resource());
+        let theirs = group_logs_by_resource_and_scope(&LogBatch::new(&pair), &attributes);
+        assert_eq!(ours.resource_logs, theirs);
+    }
+}
+
+fn target(protocol: OtlpProtocol, endpoint: &str) -> Target {
+    let vars = |name: &str| match name {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(endpoint.to_owned()),
+        "OTEL_EXPORTER_OTLP_HEADERS" => Some("authorization=Bearer%20secret".to_owned()),
+        "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("2000".to_owned()),
+        "OTEL_BSP_SCHEDULE_DELAY" => Some("20".to_owned()),
+        _ => None,
+    };
+    Target::from_vars(Signal::Traces, protocol, &vars).unwrap()
+}
+
+/// A provider whose spans go through the pipe, and the pipe's counts.
+fn provider(target: Target) -> (SdkTracerProvider, Arc<Counts>) {
+    let pipe = SpanPipe::new(target);
+    let counts = pipe.counts();
+    let provider = SdkTracerProvider::builder()
+        .with_resource(resource())
+        .with_span_processor(pipe)
+        .build();
+    (provider, counts)
+}
+
+fn make(provider: &SdkTracerProvider, spans: usize) {
+    let tracer = provider.tracer("test");
+    (0..spans).for_each(|_| tracer.start("work").end());
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        std::thread::yield_now();
+    }
+}
+
+fn count(body: &[u8]) -> usize {
+    let request = ExportTraceServiceRequest::decode(body).unwrap();
+    request
+        .resource_spans
+        .iter()
+        .flat_map(|r| &r.scope_spans)
+        .map(|s| s.spans.len())
+        .sum()
+}
+
+#[derive(Clone, Default)]
+struct Receiver {
+    spans: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
+    authorization: Arc<Mutex<String>>,
+}
+
+impl Receiver {
+    fn note(&self, authorization: Option<&str>) -> usize {
+        *lock(&self.authorization) = authorization.unwrap_or_default().to_owned();
+        self.requests.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn received(&self) -> usize {
+        self.spans.load(Ordering::SeqCst)
+    }
+}
+
+/// Serves in a thread of its own, so that tests may block.
+fn serve(listener: std::net::TcpListener, app: Router) {
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, app).await
+        })
+    });
+}
+
+fn anywhere(app: Router) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    serve(listener, app);
+    endpoint
+}
+
+fn http_receiver(
+    receiver: &Receiver,
+    answer: impl Fn(usize) -> StatusCode + Clone + Send + Sync + 'static,
+) -> Router {
+    let receiver = receiver.clone();
+    let take = move |headers: HeaderMap, body: Bytes| async move {
+        let header = headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
+        let status = answer(receiver.note(header));
+        if status.is_success() {
+            receiver.spans.fetch_add(count(&body), Ordering::SeqCst);
+        }
+        status.into_response()
+    };
+    Router::new().route("/v1/traces", post(take))
+}
+
+#[test]
+fn over_http_everything_arrives_and_headers_go_along() {
+    let receiver = Receiver::default();
+    let endpoint = anywhere(http_receiver(&receiver, |_| StatusCode::OK));
+    let (provider, counts) = provider(target(OtlpProtocol::HttpProtobuf, &endpoint));
+    make(&provider, 1_300);
+    provider.shutdown().unwrap();
+    assert_eq!(
+        (receiver.received(), counts.exported(), counts.dropped()),
+        (1_300, 1_300, 0)
+    );
+    assert_eq!(*lock(&receiver.authorization), "Bearer secret");
+    assert!(
+        receiver.requests.load(Ordering::SeqCst) >= 3,
+        "512 at the most in one request"
+    );
+}
+
+#[test]
+fn an_item_waits_for_its_delay_only() {
+    let receiver = Receiver::default();
+    let endpoint = anywhere(http_receiver(&receiver, |_| StatusCode::OK));
+    let (provider, _) = provider(target(OtlpProtocol::HttpProtobuf, &endpoint));
+    make(&provider, 1);
+    until("one span without a flush", || receiver.received() == 1);
+    provider.shutdown().unwrap();
+}
+
+#[test]
+fn a_busy_receiver_gets_it_later_and_once() {
+    let receiver = Receiver::default();
+    let endpoint = anywhere(http_receiver(&receiver, |n| {
+        if n < 3 {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::OK
+        }
+    }));
+    let (provider, counts) = provider(target(OtlpProtocol::HttpProtobuf, &endpoint));
+    make(&provider, 10);
+    until("ten spans", || counts.exported() == 10);
+    assert_eq!(receiver.received(), 10);
+    provider.shutdown().unwrap();
+}
+
+#[test]
+fn what_is_refused_for_good_is_counted_and_the_next_goes_on() {
+    let receiver = Receiver::default();
+    let endpoint = anywhere(http_receiver(&receiver, |n| {
+        if n == 0 {
+            StatusCode::BAD_REQUEST
+        } else {
+            StatusCode::OK
+        }
+    }));
+    let (provider, counts) = provider(target(OtlpProtocol::HttpProtobuf, &endpoint));
+    make(&provider, 1);
+    until("the refusal", || counts.rejected() == 1);
+    make(&provider, 2);
+    until("the next two", || counts.exported() == 2);
+    provider.shutdown().unwrap();
+}
+
+#[test]
+fn a_receiver_that_comes_back_gets_everything() {
+    for protocol in [OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf] {
+        // A port that is closed until later.
+        let address = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let (provider, counts) = provider(target(protocol, &format!("http://{address}")));
+        make(&provider, 5_000);
+        assert_eq!(
+            (counts.exported(), counts.dropped(), counts.rejected()),
+            (0, 0, 0)
+        );
+        let receiver = Receiver::default();
+        let app = if protocol == OtlpProtocol::Grpc {
+            grpc_receiver(Grpc {
+                receiver: receiver.clone(),
+                rejected: 0,
+            })
+        } else {
+            http_receiver(&receiver, |_| StatusCode::OK)
+        };
+        serve(std::net::TcpListener::bind(address).unwrap(), app);
+        until("all spans", || counts.exported() == 5_000);
+        assert_eq!(
+            (receiver.received(), counts.dropped(), counts.rejected()),
+            (5_000, 0, 0)
+        );
+        provider.shutdown().unwrap();
+    }
+}
+
+#[test]
+fn a_dead_receiver_costs_bounded_memory_and_every_drop_is_counted() {
+    let mut target = target(OtlpProtocol::HttpProtobuf, "http://127.0.0.1:9");
+    target.limits = Limits {
+        queue_bytes: 100_000,
+        ..target.limits
+    };
+    let (provider, counts) = provider(target);
+    make(&provider, 10_000);
+    let dropped = counts.dropped();
+    assert!(dropped > 8_000, "{dropped}");
+    assert!(
+        provider
+            .shutdown_with_timeout(Duration::from_millis(50))
+            .is_err()
+    );
+    assert_eq!(counts.dropped() + counts.exported(), 10_000);
+}
+
+#[derive(Clone)]
+struct Grpc {
+    receiver: Receiver,
+    rejected: i64,
+}
+
+#[tonic::async_trait]
+impl TraceService for Grpc {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportTraceServiceRequest>,
+    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+        let header = request
+            .metadata()
+            .get("authorization")
+            .and_then(|v| v.to_str().ok());
+        match self.receiver.note(header) {
+            0 => return Err(tonic::Status::unavailable("not yet")),
+            1 => return Err(tonic::Status::resource_exhausted("slower, please")),
+            _ => {}
+        }
+        let spans = count(&request.into_inner().encode_to_vec());
+        self.receiver.spans.fetch_add(spans, Ordering::SeqCst);
+        let partial = ExportTracePartialSuccess {
+            rejected_spans: self.rejected,
+            error_message: "too old".to_owned(),
+        };
+        let partial_success = (self.rejected > 0).then_some(partial);
+        Ok(tonic::Response::new(ExportTraceServiceResponse {
+            partial_success,
+        }))
+    }
+}
+
+fn grpc_receiver(service: Grpc) -> Router {
+    tonic::service::Routes::new(TraceServiceServer::new(service)).into_axum_router()
+}
+
+#[test]
+fn over_grpc_everything_arrives_and_a_partial_success_is_counted() {
+    let receiver = Receiver::default();
+    let endpoint = anywhere(grpc_receiver(Grpc {
+        receiver: receiver.clone(),
+        rejected: 3,
+    }));
+    let (provider, counts) = provider(target(OtlpProtocol::Grpc, &endpoint));
+    make(&provider, 100);
+    provider.shutdown().unwrap();
+    assert_eq!(receiver.received(), 100);
+    assert_eq!(*lock(&receiver.authorization), "Bearer secret");
+    assert_eq!(
+        (counts.exported() + counts.rejected(), counts.dropped()),
+        (100, 0)
+    );
+    assert!(counts.rejected() >= 3);
+}
+
+#[test]
+fn an_unsampled_span_is_not_sent() {
+    let receiver = Receiver::default();
+    let endpoint = anywhere(http_receiver(&receiver, |_| StatusCode::OK));
+    let pipe = SpanPipe::new(target(OtlpProtocol::HttpProtobuf, &endpoint));
+    let provider = SdkTracerProvider::builder()
+        .with_sampler(opentelemetry_sdk::trace::Sampler::AlwaysOff)
+        .with_span_processor(pipe)
+        .build();
+    make(&provider, 10);
+    provider.shutdown().unwrap();
+    assert_eq!(receiver.requests.load(Ordering::SeqCst), 0);
+}
