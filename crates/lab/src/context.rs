@@ -19,7 +19,10 @@ impl Lab {
     pub(crate) fn load() -> Result<Self, SettingsError> {
         let paths = Paths::find()?;
         let settings = Settings::load(&paths.root)?;
-        settings.check_components(&crate::native::components::names())?;
+        let mut programs = crate::native::components::names();
+        // No component: what `load` runs.
+        programs.push("k6");
+        settings.check_programs(&programs)?;
         Ok(Self {
             settings,
             paths,

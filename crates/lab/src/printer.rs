@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Without a terminal, a long step says that it goes on this often.
 const REPEAT: Duration = Duration::from_secs(15);
 
+/// Tables are fitted into terminals that are at least this wide.
+const NARROW: u16 = 60;
+
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
@@ -60,6 +63,11 @@ impl Printer {
             // A reader that went away (`lab logs | head`) is no error of the lab.
             let _closed = writeln!(anstream::stdout().lock(), "{line}");
         });
+    }
+
+    /// A table of the result.
+    pub(crate) fn table(&self, table: &Table) {
+        self.out(table.trim_fmt());
     }
 
     /// Bytes of the result as they are.
@@ -162,15 +170,28 @@ fn line(name: &str, message: &str, elapsed: Duration) -> String {
 
 /// A table without lines around it, as wide as the terminal.
 pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
+    let mut table = rows();
+    table.set_header(header.map(|name| Cell::new(styled(BOLD, name))));
+    space(&mut table);
     table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header.map(|name| Cell::new(styled(BOLD, name))));
+}
+
+/// The same without a header.
+pub(crate) fn rows() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    // Squeezed into a narrow terminal, or one that does not tell its width, it could not be read.
+    if table.width().is_some_and(|width| width >= NARROW) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    table
+}
+
+/// Columns apart from each other. To be called when the table has its columns.
+pub(crate) fn space(table: &mut Table) {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table
 }
 
 /// `340 ms`, `4.2 s`, `2 m 05 s`

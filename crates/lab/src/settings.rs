@@ -93,7 +93,7 @@ pub(crate) const STATE_DIR: &str = "LAB_STATE_DIR";
 pub(crate) const CACHE_DIR: &str = "LAB_CACHE_DIR";
 /// The checkout; the launcher sets it.
 pub(crate) const ROOT: &str = "LAB_ROOT";
-/// Programs of the machine that are not to be used, by component name, or `all`.
+/// Programs of the machine that are not to be used: names of components, or `all`.
 pub(crate) const IGNORE_SYSTEM: &str = "LAB_IGNORE_SYSTEM";
 /// The engine, when `--engine` is not given.
 pub(crate) const ENGINE: &str = "LAB_ENGINE";
@@ -129,9 +129,9 @@ pub(crate) enum SettingsError {
         port: u16,
     },
     #[error(
-        "{IGNORE_SYSTEM} is `{value}`: expected `all` or component names with commas between them ({known})"
+        "{IGNORE_SYSTEM} is `{value}`: expected `all` or names with commas between them ({known})"
     )]
-    NotAComponent { value: String, known: String },
+    NotAProgram { value: String, known: String },
     #[error("{var} is `{value}`: expected a directory with an absolute path")]
     NotADirectory { var: &'static str, value: String },
     #[error("there is no home directory to keep {what} in: set {var} to a directory")]
@@ -311,10 +311,10 @@ impl Settings {
     }
 
     /// Checks names that only the engine knows.
-    pub(crate) fn check_components(&self, known: &[&str]) -> Result<(), SettingsError> {
+    pub(crate) fn check_programs(&self, known: &[&str]) -> Result<(), SettingsError> {
         for name in &self.ignore_system {
             if name != "all" && !known.contains(&name.as_str()) {
-                return Err(SettingsError::NotAComponent {
+                return Err(SettingsError::NotAProgram {
                     value: name.clone(),
                     known: known.join(", "),
                 });
@@ -413,11 +413,11 @@ mod tests {
         let settings = resolve(&[("LAB_IGNORE_SYSTEM", "postgres, loki")]).unwrap();
         assert!(settings.ignores_system("loki"));
         assert!(!settings.ignores_system("jaeger"));
-        settings.check_components(&["postgres", "loki"]).unwrap();
-        let error = settings.check_components(&["postgres"]).unwrap_err();
+        settings.check_programs(&["postgres", "loki"]).unwrap();
+        let error = settings.check_programs(&["postgres"]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "LAB_IGNORE_SYSTEM is `loki`: expected `all` or component names with commas between them (postgres)"
+            "LAB_IGNORE_SYSTEM is `loki`: expected `all` or names with commas between them (postgres)"
         );
     }
 

@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must panic")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,9 @@ use tempfile::TempDir;
 /// A lab of this test; dropping it stops it.
 struct TestLab {
     directory: TempDir,
+    root: PathBuf,
     offset: u16,
+    env: Vec<(&'static str, OsString)>,
 }
 
 impl TestLab {
@@ -28,8 +31,34 @@ impl TestLab {
         std::fs::set_permissions(directory.path(), open).unwrap();
         Self {
             directory,
+            root: checkout(),
             offset: free_offset(),
+            env: Vec::new(),
         }
+    }
+
+    /// With a checkout of its own, whose files the test may change. The Rust services are those
+    /// that were built already: nothing but configuration is in it.
+    fn with_own_checkout() -> Self {
+        let mut lab = Self::new();
+        let root = lab.directory.path().join("root");
+        for path in ["infra", "services/albums"] {
+            copy(&checkout().join(path), &root.join(path));
+        }
+        std::fs::create_dir_all(root.join("crates/lab")).unwrap();
+        for file in [".env", "crates/lab/Cargo.toml"] {
+            std::fs::copy(checkout().join(file), root.join(file)).unwrap();
+        }
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| checkout().join("target"), PathBuf::from);
+        lab.root = root;
+        lab.env = vec![
+            ("CARGO_TARGET_DIR", target.into()),
+            // Without cargo.
+            ("CARGO_HOME", "/nowhere".into()),
+            ("PATH", "/nowhere".into()),
+        ];
+        lab
     }
 
     fn state_dir(&self) -> std::path::PathBuf {
@@ -39,13 +68,11 @@ impl TestLab {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
         command
-            .env(
-                "LAB_ROOT",
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
-            )
+            .env("LAB_ROOT", &self.root)
             .env("LAB_STATE_DIR", self.state_dir())
             .env("LAB_PORT_OFFSET", self.offset.to_string())
             .env_remove("LAB_ENGINE")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .args(args)
             .stdin(Stdio::null());
         command
@@ -164,10 +191,29 @@ impl Drop for TestLab {
     }
 }
 
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
 /// An offset with which every port of the lab is free.
 fn free_offset() -> u16 {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.env");
-    let text = std::fs::read_to_string(file).unwrap();
+    let text = std::fs::read_to_string(checkout().join(".env")).unwrap();
     let ports: Vec<u16> = text
         .lines()
         .filter_map(|line| line.split_once("_PORT=")?.1.trim().parse().ok())
@@ -352,4 +398,27 @@ fn two_ups_at_once_make_one_lab() {
         assert_eq!(status.code(), Some(0));
     }
     assert!(lab.answers());
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn a_changed_configuration_restarts_only_its_component() {
+    let lab = TestLab::with_own_checkout();
+    lab.lab(&["up", "--engine", "native", "--wait"]);
+    let before = lab.pids();
+    let file = lab.root.join("infra/prometheus/prometheus.yml");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text.push_str("# changed\n");
+    std::fs::write(&file, text).unwrap();
+    lab.lab(&["up", "--engine", "native", "--wait"]);
+    let after = lab.pids();
+    for (name, pid) in &before {
+        assert_eq!(after[name] == *pid, name != "prometheus", "{name}");
+    }
+    assert_eq!(lab.component("prometheus")["crashes"], 0);
+
+    // A broken one does not stop what works.
+    std::fs::remove_file(&file).unwrap();
+    lab.lab(&["up", "--engine", "native", "--wait"]);
+    assert_eq!(lab.pids(), after);
 }

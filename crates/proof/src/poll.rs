@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::report::Failure;
 
 /// Telemetry takes seconds to arrive; asking four times a second costs a backend nothing.
-const INTERVAL: Duration = Duration::from_millis(250);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Asks until the answer is right, cannot become right, or `deadline` has passed; gives the last failure.
 ///

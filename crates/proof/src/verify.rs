@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
-use crate::backend::{Alertmanager, Answer, Edge, Jaeger, Loki, Prometheus, Sample};
+use crate::backend::{Alertmanager, Answer, Edge, Jaeger, Loki, Prometheus, Sample, total};
 use crate::backends::{Backends, Part};
 use crate::http::{AskError, Http};
 use crate::links::{self, Planned};
@@ -49,6 +49,8 @@ pub(crate) type Tell<'a> = &'a (dyn Fn(Event<'_>) + Sync);
 /// A backend must answer within this time; edge may wait for its upstreams.
 const BACKEND_TIMEOUT: Duration = Duration::from_secs(5);
 const EDGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a Prometheus that does not answer is given to start.
+const START: Duration = Duration::from_secs(3);
 /// Of the requests of one route, every sixteenth leaves an exemplar: enough for two.
 pub(crate) const BURST: usize = 32;
 const AT_ONCE: usize = 4;
@@ -136,8 +138,7 @@ pub async fn verify(
     options: &Options,
     tell: &(dyn Fn(Event<'_>) + Sync),
 ) -> Result<Report, AskError> {
-    let deadline = Instant::now() + options.timeout;
-    let run = Run::begin(backends, deadline, tell).await?;
+    let run = Run::begin(backends, options.timeout, tell).await?;
     let links = join_all(
         links::all(&run)
             .into_iter()
@@ -151,9 +152,10 @@ impl<'a> Run<'a> {
     /// Notes the counters, then sends the requests.
     async fn begin(
         backends: &'a Backends,
-        deadline: Instant,
+        timeout: Duration,
         tell: Tell<'a>,
     ) -> Result<Self, AskError> {
+        let deadline = Instant::now() + timeout;
         let http = Http::new(BACKEND_TIMEOUT)?;
         let patient = Http::new(EDGE_TIMEOUT)?;
         let there = |part, url: &Option<url::Url>| {
@@ -169,7 +171,7 @@ impl<'a> Run<'a> {
         let mut before = BTreeMap::new();
         if let Some(prometheus) = &prometheus {
             let queries = links::counters();
-            let values = join_all(queries.iter().map(|query| prometheus.query(query))).await;
+            let values = join_all(queries.iter().map(|query| note(prometheus, query))).await;
             for (query, value) in queries.into_iter().zip(values) {
                 before.insert(query, value.map_err(|error| error.to_string()));
             }
@@ -188,7 +190,7 @@ impl<'a> Run<'a> {
             prometheus,
             before,
             // A lab that took long to answer is still to be asked.
-            deadline: deadline.max(Instant::now() + LEAST),
+            deadline: deadline.max(Instant::now() + LEAST.min(timeout)),
             tell,
         })
     }
@@ -286,7 +288,7 @@ impl<'a> Run<'a> {
 
     /// By how much a counter rose since before the requests.
     pub(crate) async fn rise(&self, query: &'static str) -> Result<f64, Failure> {
-        let before: f64 = self.before(query)?.iter().map(|sample| sample.value).sum();
+        let before = total(self.before(query)?);
         let now = self
             .prometheus()?
             .sum(query)
@@ -312,6 +314,21 @@ pub(crate) fn asking_prometheus(error: AskError) -> Failure {
 
 fn absent(part: Part) -> Failure {
     Failure::new(format!("{part}"), "it is absent", "`./lab status`").settled()
+}
+
+/// The value of a counter, from a Prometheus that may just be starting.
+async fn note(prometheus: &Prometheus, query: &str) -> Result<Vec<Sample>, AskError> {
+    let until = Instant::now() + START;
+    loop {
+        match prometheus.query(query).await {
+            Err(AskError::Unreachable { .. } | AskError::Status { status: 503, .. })
+                if Instant::now() < until =>
+            {
+                tokio::time::sleep(poll::INTERVAL).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// A counter that fell has started again from zero.

@@ -43,6 +43,7 @@ enum Fault {
     NoEdgeToAlbums,
     PrometheusAnswers500,
     JaegerSendsHtml,
+    EdgeDropsSpans,
     SpansFailed,
     SpansStuck,
     QueueIsFull,
@@ -338,7 +339,8 @@ fn prometheus(lab: &Lab, request: &Request) -> ResponseTemplate {
                 .into_iter()
                 .map(|job| {
                     let health = if down && job == "loki" { "down" } else { "up" };
-                    json!({"labels": {"job": job}, "scrapeUrl": "http://h/metrics", "health": health, "lastError": ""})
+                    json!({"labels": {"job": job}, "scrapeUrl": "http://h/metrics", "health": health, "lastError": "",
+                        "lastScrape": "9999-01-01T00:00:00Z"})
                 })
                 .collect();
             success(&json!({"activeTargets": targets}))
@@ -381,6 +383,22 @@ fn series(lab: &Lab, query: &str) -> Vec<Value> {
             ],
             lost,
         )];
+    }
+    if query.contains("otel_sdk_") {
+        let dropped = if fault == Fault::EdgeDropsSpans { 3 } else { 0 };
+        let lost = [
+            ("__name__", "otel_sdk_processor_span_processed_total"),
+            ("job", "edge"),
+            ("error_type", "queue_full"),
+        ];
+        let mut series = vec![one(&lost, if users == 0 { 0 } else { dropped })];
+        for job in ["edge", "users"] {
+            let span = ("__name__", "otel_sdk_exporter_span_exported_total");
+            let log = ("__name__", "otel_sdk_exporter_log_exported_total");
+            series.push(one(&[span, ("job", job)], users * 2));
+            series.push(one(&[log, ("job", job)], users));
+        }
+        return series;
     }
     if query.contains("receiver_accepted") {
         let sent = if fault == Fault::SpansStuck {
@@ -618,12 +636,14 @@ fn expected(fault: Fault) -> Vec<&'static str> {
                 "service graph: edge -> albums",
             ],
             &[
+                "the services dropped nothing",
                 "nothing was lost on the way",
                 "every Prometheus target is up",
                 "Prometheus -> Alertmanager",
             ],
         ]),
         Fault::JaegerSendsHtml => all(&[&TRACES, &EXEMPLARS]),
+        Fault::EdgeDropsSpans => vec!["the services dropped nothing"],
         Fault::SpansFailed | Fault::SpansStuck | Fault::QueueIsFull => {
             vec!["nothing was lost on the way"]
         }
@@ -632,7 +652,7 @@ fn expected(fault: Fault) -> Vec<&'static str> {
     }
 }
 
-const FAULTS: [Fault; 36] = [
+const FAULTS: [Fault; 37] = [
     Fault::None,
     Fault::EdgeAnswers500,
     Fault::EdgeSendsHtml,
@@ -663,6 +683,7 @@ const FAULTS: [Fault; 36] = [
     Fault::NoEdgeToAlbums,
     Fault::PrometheusAnswers500,
     Fault::JaegerSendsHtml,
+    Fault::EdgeDropsSpans,
     Fault::SpansFailed,
     Fault::SpansStuck,
     Fault::QueueIsFull,

@@ -27,8 +27,8 @@ use tracing_subscriber::{EnvFilter, Registry};
 use crate::database::Database;
 use crate::http::{Client, ServerLayer};
 use crate::metrics::{Histogram, Metrics};
-use crate::otlp::{Counts, LogPipe, SpanPipe};
-use crate::settings::{Exporter, Propagator, Settings, Signal};
+use crate::otlp::{Counts, LogPipe, SpanPipe, Target};
+use crate::settings::{Exporter, OtlpEncoder, OtlpProtocol, Propagator, Settings, Signal};
 use crate::{Error, Propagation, exporters, resource};
 
 /// Instrumentation scope of everything this crate records.
@@ -127,7 +127,7 @@ impl Builder {
         for exporter in &self.settings.traces {
             self.traces = true;
             let protocol = self.settings.traces_protocol;
-            self.tracer = match (exporter, self.settings.direct(Signal::Traces, protocol)) {
+            self.tracer = match (exporter, direct(&self.settings, Signal::Traces, protocol)) {
                 (Exporter::Otlp, Some(target)) => {
                     let pipe = SpanPipe::new(target);
                     self.counts.push((Signal::Traces, pipe.counts()));
@@ -144,7 +144,7 @@ impl Builder {
         for exporter in &self.settings.logs {
             self.logs = true;
             let protocol = self.settings.logs_protocol;
-            self.logger = match (exporter, self.settings.direct(Signal::Logs, protocol)) {
+            self.logger = match (exporter, direct(&self.settings, Signal::Logs, protocol)) {
                 (Exporter::Otlp, Some(target)) => {
                     let pipe = LogPipe::new(target);
                     self.counts.push((Signal::Logs, pipe.counts()));
@@ -240,6 +240,14 @@ impl Builder {
         }
         Ok(telemetry)
     }
+}
+
+/// Where this crate's own encoder sends a signal; `None` when the SDK's has to.
+fn direct(settings: &Settings, signal: Signal, protocol: OtlpProtocol) -> Option<Target> {
+    if settings.otlp_encoder == OtlpEncoder::Sdk {
+        return None;
+    }
+    Target::from_vars(signal, protocol, &|name: &str| std::env::var(name).ok())
 }
 
 fn propagation(formats: &[Propagator]) -> Propagation {

@@ -4,7 +4,6 @@
 //! nothing here fails: what was ignored is kept in [`Settings::warnings`] and logged by
 //! [`init`](crate::init) once there is a log to write to.
 
-use crate::otlp::Target;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -181,14 +180,6 @@ impl Settings {
     /// Reads the process environment.
     pub fn from_env() -> Self {
         Self::from_vars(|name| std::env::var(name).ok())
-    }
-
-    /// Where this crate's own encoder sends a signal; `None` when the SDK's has to.
-    pub(crate) fn direct(&self, signal: Signal, protocol: OtlpProtocol) -> Option<Target> {
-        if self.otlp_encoder == OtlpEncoder::Sdk {
-            return None;
-        }
-        Target::from_vars(signal, protocol, &|name: &str| std::env::var(name).ok())
     }
 
     /// Reads variables from anywhere; an empty value counts as unset, as the specification says.

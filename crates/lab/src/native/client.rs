@@ -147,17 +147,20 @@ pub(crate) async fn start(lab: &Lab, mine: &mut Option<ProcessId>) -> anyhow::Re
     }
 }
 
-/// Asks a running supervisor to look at everything again; the generation to wait for.
-pub(crate) async fn look_again(lab: &Lab, state: &State) -> anyhow::Result<()> {
+/// Asks a running supervisor to look at everything again. False when it is gone by now.
+pub(crate) async fn look_again(lab: &Lab, state: &State) -> anyhow::Result<bool> {
     let supervisor = state.supervisor.context("no supervisor")?;
     supervisor.signal(Signal::SIGHUP)?;
     let deadline = Instant::now() + APPEAR;
     loop {
         let now = State::read(&lab.paths.state_file())?;
         if now.is_some_and(|now| now.generation > state.generation) {
-            return Ok(());
+            return Ok(true);
         }
-        if Instant::now() >= deadline || !supervisor.is_alive() {
+        if !supervisor.is_alive() {
+            return Ok(false);
+        }
+        if Instant::now() >= deadline {
             bail!(
                 "the supervisor does not answer; see {}",
                 lab.paths.log("supervisor").display()

@@ -568,7 +568,9 @@ impl Shared {
             Ok(launch) => launch.fingerprint() == fingerprint,
             // A configuration that is broken now is no reason to stop what works.
             Err(error) => {
-                self.say(&format!("{}: {error:#}", component.name));
+                let reason = format!("{error:#}");
+                self.say(&format!("{}: {reason}", component.name));
+                self.update(component.name, |state| state.notice = Some(reason));
                 true
             }
         }

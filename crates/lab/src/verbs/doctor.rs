@@ -105,6 +105,7 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn show(lab: &Lab, report: &Report) {
+    let mut hints: Vec<(&str, Vec<&str>)> = Vec::new();
     for (title, findings) in [
         ("This machine", &report.machine),
         ("Tools", &report.tools),
@@ -112,8 +113,7 @@ fn show(lab: &Lab, report: &Report) {
         ("Ports", &report.ports),
     ] {
         lab.printer.out(styled(BOLD, title));
-        let mut table = printer::table(["", "", "", ""]);
-        table.set_header(Vec::<String>::new());
+        let mut table = printer::rows();
         for finding in findings {
             let (style, word) = match finding.result {
                 Verdict::Ok => (GOOD, "ok"),
@@ -125,16 +125,24 @@ fn show(lab: &Lab, report: &Report) {
             if let Some(why) = &finding.why {
                 what.push_str(&format!("; {why}"));
             }
-            if let Some(hint) = &finding.hint {
-                what.push_str(&format!("\nto get it: {hint}"));
-            }
             table.add_row([
                 Cell::new(format!("  {}", finding.name)),
                 Cell::new(styled(style, word)),
                 Cell::new(what),
             ]);
+            if let Some(hint) = &finding.hint {
+                match hints.iter_mut().find(|(known, _)| known == hint) {
+                    Some((_, names)) => names.push(&finding.name),
+                    None => hints.push((hint, vec![&finding.name])),
+                }
+            }
         }
-        lab.printer.out(table);
+        printer::space(&mut table);
+        lab.printer.table(&table);
+    }
+    for (hint, names) in hints {
+        lab.printer
+            .out(format_args!("to get {}:\n  {hint}", names.join(", ")));
     }
     lab.printer.out(if report.ok {
         styled(
@@ -260,7 +268,7 @@ async fn tools() -> Vec<Finding> {
             "k6",
             on_path("k6"),
             &["version"],
-            "the load of `./lab load`",
+            "the load of `./lab load`, which downloads it where it is absent",
             None,
         )
         .await,

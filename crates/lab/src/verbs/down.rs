@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use crate::Lab;
 use crate::native::client;
 use crate::printer::duration;
+use crate::verbs::doctor;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -29,13 +30,33 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
         }
         None => {
             client::end_leftovers(lab).await?;
-            lab.printer.out("no lab is running");
+            if !compose_down(lab, args.purge).await? {
+                lab.printer.out("no lab is running");
+            }
         }
     }
     if args.purge {
         purge(lab)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// True when there was a compose stack to stop.
+async fn compose_down(lab: &Lab, purge: bool) -> anyhow::Result<bool> {
+    let has_stack = lab.paths.root.join("docker-compose.yaml").exists();
+    if !has_stack || doctor::docker_engine().await.is_none() {
+        return Ok(false);
+    }
+    let mut command = tokio::process::Command::new("docker");
+    command
+        .args(["compose", "down"])
+        .current_dir(&lab.paths.root);
+    if purge {
+        command.arg("--volumes");
+    }
+    let status = command.status().await.context("cannot run docker")?;
+    ensure!(status.success(), "docker compose down: {status}");
+    Ok(true)
 }
 
 fn purge(lab: &Lab) -> anyhow::Result<()> {

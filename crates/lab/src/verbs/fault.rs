@@ -69,7 +69,7 @@ fn show(lab: &Lab, flags: &Flags) {
             Cell::new(flag.description),
         ]);
     }
-    lab.printer.out(table);
+    lab.printer.table(&table);
 }
 
 fn say(lab: &Lab, flags: &Flags) {

@@ -117,7 +117,7 @@ fn show(lab: &Lab, state: &State, memory: Option<&MemoryReport>) {
         ]);
         notes.extend(explain(component));
     }
-    lab.printer.out(&table);
+    lab.printer.table(&table);
     let compose_only: Vec<&str> = state
         .components
         .iter()
@@ -140,6 +140,24 @@ fn show(lab: &Lab, state: &State, memory: Option<&MemoryReport>) {
     }
     for note in notes {
         lab.printer.out(note);
+    }
+    let mut said = Vec::new();
+    for hint in state
+        .components
+        .iter()
+        .filter_map(|each| each.hint.as_ref())
+    {
+        if !said.contains(&hint) {
+            said.push(hint);
+            let names: Vec<&str> = state
+                .components
+                .iter()
+                .filter(|each| each.hint.as_ref() == Some(hint))
+                .map(|each| each.name.as_str())
+                .collect();
+            lab.printer
+                .out(format_args!("to get {}:\n  {hint}", names.join(", ")));
+        }
     }
 }
 
@@ -170,14 +188,11 @@ pub(crate) fn explain(component: &ComponentState) -> Option<String> {
     let mut text = match (&component.phase, &component.detail, &component.notice) {
         (Phase::Healthy, _, None) | (Phase::ComposeOnly, ..) => return None,
         (Phase::Healthy, _, Some(notice)) => {
-            format!("{name} runs, but an older build: {notice}")
+            format!("{name} runs as before, what is new cannot be used: {notice}")
         }
         (phase, Some(detail), _) => format!("{name} is {}: {detail}", phase.name()),
         (_, None, _) => return None,
     };
-    if let Some(hint) = &component.hint {
-        text.push_str(&format!("\n  to get it: {hint}"));
-    }
     let has_log = matches!(
         component.phase,
         Phase::Preparing | Phase::Unhealthy | Phase::Crashed | Phase::Failed

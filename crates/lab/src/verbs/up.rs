@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Lab;
 use crate::cli::{Interrupted, WrongRequest};
+use crate::native::provision::cargo::CHECKING;
 use crate::native::{client, health};
 use crate::printer::{BAD, GOOD, duration};
 use crate::process::ProcessId;
@@ -126,6 +127,24 @@ async fn bring_up(
     mine: &mut Option<ProcessId>,
 ) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
+    // A supervisor that is just being killed can look alive at first.
+    while !start_or_look_again(lab, mine).await? {}
+
+    let state = Watch::new(lab)
+        .until(|state| goal_reached(state, args.wait))
+        .await?;
+    let patience = if core(&state).all(is_healthy) {
+        ANSWER_DEADLINE
+    } else {
+        Duration::ZERO
+    };
+    let answered = first_answer(lab, patience).await;
+    lab.printer.clear_steps();
+    finish(lab, args, &state, answered, started)
+}
+
+/// False when the supervisor that seemed to run is gone by now.
+async fn start_or_look_again(lab: &Lab, mine: &mut Option<ProcessId>) -> anyhow::Result<bool> {
     let mut running = client::running(lab).await?;
     if let Some(state) = &running
         && state.root != lab.paths.root
@@ -155,23 +174,12 @@ async fn bring_up(
     if let Some(state) = &running {
         lab.printer
             .note("the lab runs already; looking for what changed");
-        client::look_again(lab, state).await?;
-    } else {
-        std::fs::create_dir_all(&lab.paths.state)
-            .with_context(|| format!("cannot make {}", lab.paths.state.display()))?;
-        client::start(lab, mine).await?;
+        return client::look_again(lab, state).await;
     }
-
-    let state = Watch::new(lab)
-        .until(|state| goal_reached(state, args.wait))
-        .await?;
-    let answered = if core(&state).all(is_healthy) {
-        first_answer(lab).await
-    } else {
-        Err("the core is not healthy".to_owned())
-    };
-    lab.printer.clear_steps();
-    finish(lab, args, &state, answered, started)
+    std::fs::create_dir_all(&lab.paths.state)
+        .with_context(|| format!("cannot make {}", lab.paths.state.display()))?;
+    client::start(lab, mine).await?;
+    Ok(true)
 }
 
 /// The table, what is still coming, and the exit code.
@@ -315,6 +323,7 @@ impl<'a> Watch<'a> {
             for component in &state.components {
                 if let (Phase::Waiting | Phase::Preparing, Some(what)) =
                     (component.phase, &component.detail)
+                    && what != CHECKING
                 {
                     printer.note(format_args!("  {:<14} needs {what}", component.name));
                 }
@@ -356,14 +365,15 @@ impl<'a> Watch<'a> {
 }
 
 /// The core is up when somebody gets an answer through all of it.
-async fn first_answer(lab: &Lab) -> Result<(), String> {
+async fn first_answer(lab: &Lab, patience: Duration) -> Result<(), String> {
     let url = lab.settings.http(Port::Edge) + "/users";
     let client = health::client().map_err(|error| format!("{error:#}"))?;
-    let deadline = Instant::now() + ANSWER_DEADLINE;
+    let deadline = Instant::now() + patience;
     loop {
         let why = match client.get(&url).send().await {
             Ok(response) if response.status().is_success() => return Ok(()),
             Ok(response) => format!("{url} answers {}", response.status()),
+            Err(error) if error.is_connect() => format!("{url} refuses connections"),
             Err(error) => format!("{url}: {error}"),
         };
         if Instant::now() >= deadline {

@@ -210,7 +210,7 @@ fn show(lab: &Lab, report: &Report, how: bool, took: Duration) {
             Cell::new(lines(link, how, room)),
         ]);
     }
-    lab.printer.out(&table);
+    lab.printer.table(&table);
     let count = |outcome, word: &str| match report.count(outcome) {
         0 => String::new(),
         count => format!(", {count} {word}"),

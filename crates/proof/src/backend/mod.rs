@@ -12,4 +12,5 @@ pub use edge::{Answer, Edge};
 pub use jaeger::Jaeger;
 pub use loki::{LogLine, Loki};
 pub use postgres::{Postgres, PostgresError};
+pub(crate) use prometheus::total;
 pub use prometheus::{Exemplar, Labels, Prometheus, Sample, Target};

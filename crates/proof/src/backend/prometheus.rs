@@ -65,12 +65,22 @@ pub struct Target {
     pub health: String,
     #[serde(default)]
     pub last_error: String,
+    /// In RFC 3339; a target that was never scraped has the year 1.
+    #[serde(default)]
+    pub last_scrape: String,
 }
 
 impl Target {
     #[must_use]
     pub fn job(&self) -> &str {
         self.labels.get("job").map_or("", String::as_str)
+    }
+
+    /// Whether it was scraped after `time`.
+    #[must_use]
+    pub fn scraped_since(&self, time: SystemTime) -> bool {
+        let scraped: Option<jiff::Timestamp> = self.last_scrape.parse().ok();
+        scraped.is_some_and(|scraped| SystemTime::from(scraped) >= time)
     }
 }
 
@@ -112,12 +122,7 @@ impl Prometheus {
     /// # Errors
     /// As [`Self::query`].
     pub async fn sum(&self, query: &str) -> Result<f64, AskError> {
-        Ok(self
-            .query(query)
-            .await?
-            .iter()
-            .map(|sample| sample.value)
-            .sum())
+        Ok(total(&self.query(query).await?))
     }
 
     /// The exemplars of a query between two times, newest first.
@@ -185,6 +190,11 @@ impl Prometheus {
         let answer: Envelope<T> = self.http.json(url).await?;
         Ok(answer.data)
     }
+}
+
+/// The sum of all values; of none it is 0 (and not -0, as of an empty iterator).
+pub(crate) fn total(samples: &[Sample]) -> f64 {
+    samples.iter().fold(0.0, |sum, sample| sum + sample.value)
 }
 
 fn number(text: &str) -> f64 {

@@ -4,39 +4,107 @@
 //! before is told.
 
 use super::{Planned, answers, some};
-use crate::backend::{Labels, Sample};
+use crate::backend::{Labels, Sample, total};
 use crate::backends::Part;
 use crate::report::Failure;
 use crate::verify::{Run, asking_prometheus, rise};
 
 const NAME: &str = "nothing was lost on the way";
+const SERVICES: &str = "the services dropped nothing";
 const LOOK: &str = "`./lab logs otel-collector`, and the backend behind the exporter that is named";
 
 /// Refused by receivers and processors, failed or dropped by exporters, not let into a queue; Jaeger is a Collector
-/// too. What Loki took but did not keep. What the services themselves could not send.
-const LOST: &str = r#"{job=~"otel-collector-internal|jaeger|loki",__name__=~"otelcol_(receiver|processor|exporter|connector)_.*(refused|failed|errored|dropped).*|loki_discarded_samples_total"} or {job=~"edge|users",__name__=~"otel_sdk_(processor|exporter)_.+",error_type!=""}"#;
+/// too. What Loki took but did not keep.
+const LOST: &str = r#"{job=~"otel-collector-internal|jaeger|loki",__name__=~"otelcol_(receiver|processor|exporter|connector)_.*(refused|failed|errored|dropped).*|loki_discarded_samples_total"}"#;
 /// What came in and what went out.
 const FLOW: &str = r#"{job="otel-collector-internal",__name__=~"otelcol_(receiver_accepted|exporter_sent)_(spans|log_records|metric_points).*"}"#;
 const QUEUES: &str =
     r#"{job="otel-collector-internal",__name__=~"otelcol_exporter_queue_(size|capacity)"}"#;
 
-pub(super) const COUNTERS: [&str; 2] = [LOST, FLOW];
+/// What the services handed to their exporters, what those sent, and (with an `error_type`) what was dropped.
+const SENT: &str = r#"{job=~"edge|users",__name__=~"otel_sdk_(processor|exporter)_(span|log)_(processed|exported)_total"}"#;
+
+pub(super) const COUNTERS: [&str; 3] = [LOST, FLOW, SENT];
 
 /// The shortest way of a request for users leaves this many spans and log lines.
 const SPANS: usize = 4;
 const LINES: usize = 2;
 
 pub(super) fn links<'a>(run: &'a Run<'a>) -> Vec<Planned<'a>> {
-    let asked = run
-        .prometheus()
-        .map(|prometheus| prometheus.asked("/api/v1/query", LOST))
-        .unwrap_or_default();
-    vec![Planned::new(
-        NAME,
-        &[Part::Edge, Part::Prometheus, Part::Collector],
-        asked,
-        follow(run),
-    )]
+    let asked = |query: &str| {
+        run.prometheus()
+            .map(|prometheus| prometheus.asked("/api/v1/query", query))
+            .unwrap_or_default()
+    };
+    vec![
+        Planned::new(
+            SERVICES,
+            &[Part::Edge, Part::Prometheus],
+            asked(SENT),
+            services(run),
+        ),
+        Planned::new(
+            NAME,
+            &[Part::Edge, Part::Prometheus, Part::Collector],
+            asked(LOST),
+            follow(run),
+        ),
+    ]
+}
+
+async fn services(run: &Run<'_>) -> Result<String, Failure> {
+    answers::answer(&run.requests.users)?;
+    let requests = run.requests.users_answered();
+    run.until(SERVICES, || async {
+        let now = run
+            .prometheus()?
+            .query(SENT)
+            .await
+            .map_err(asking_prometheus)?;
+        judge_services(run.before(SENT)?, &now, requests)
+    })
+    .await
+}
+
+/// Nothing was dropped, and each service sent what its part of the requests left: two spans and a line each.
+fn judge_services(before: &[Sample], now: &[Sample], requests: usize) -> Result<String, Failure> {
+    let look = "`./lab logs edge`, `./lab logs users`, OTEL_BSP_MAX_QUEUE_SIZE, `./lab logs otel-collector`";
+    let (dropped_before, _) = split(before);
+    let (dropped, sent) = split(now);
+    let dropped = rises(&dropped_before, &dropped);
+    if !dropped.is_empty() {
+        return Err(Failure::new("nothing dropped", some(&dropped), look).settled());
+    }
+    let mut told = Vec::new();
+    for job in ["edge", "users"] {
+        for (what, least) in [("span", requests * 2), ("log", requests)] {
+            let name = format!("otel_sdk_exporter_{what}_exported_total");
+            let of =
+                |sample: &&Sample| sample.label("__name__") == name && sample.label("job") == job;
+            let rose: f64 = sent
+                .iter()
+                .filter(of)
+                .map(|sample| rise(value_of(before, &sample.labels), sample.value))
+                .fold(0.0, |sum, rise| sum + rise);
+            if rose + 0.5 < least as f64 {
+                return Err(Failure::new(
+                    format!("{name} of {job} to rise by {least}"),
+                    format!("a rise by {rose}"),
+                    look,
+                ));
+            }
+            told.push(format!("{job} sent {rose} {what}s"));
+        }
+    }
+    Ok(format!("{}, dropped none", told.join(", ")))
+}
+
+/// What was dropped, and what was not.
+fn split(samples: &[Sample]) -> (Vec<Sample>, Vec<Sample>) {
+    samples
+        .iter()
+        .cloned()
+        .partition(|sample| !sample.label("error_type").is_empty())
 }
 
 async fn follow(run: &Run<'_>) -> Result<String, Failure> {
@@ -61,7 +129,7 @@ async fn follow(run: &Run<'_>) -> Result<String, Failure> {
         let flow = prometheus.query(FLOW).await.map_err(asking_prometheus)?;
         let flow = flow_since(run.before(FLOW)?, &flow);
         let passed = passed(&flow, requests)?;
-        let earlier: f64 = lost_before.iter().map(|sample| sample.value).sum();
+        let earlier = total(lost_before);
         let note = if earlier > 0.0 {
             format!("; {earlier} were lost earlier")
         } else {
@@ -95,7 +163,7 @@ fn value_of(samples: &[Sample], labels: &Labels) -> f64 {
 /// A series as people read it.
 fn series(labels: &Labels) -> String {
     let text = |name: &str| labels.get(name).map_or("", String::as_str);
-    let who = ["receiver", "processor", "exporter", "reason"]
+    let who = ["receiver", "processor", "exporter", "reason", "error_type"]
         .iter()
         .find_map(|kind| labels.get(*kind))
         .map(|name| format!(" {name}"))
@@ -245,6 +313,45 @@ mod tests {
                 "otelcol_exporter_send_failed_spans of c otlp_grpc/jaeger by 3",
                 "otelcol_receiver_refused_log_records of c otlp by 3"
             ]
+        );
+    }
+
+    #[test]
+    fn a_service_that_drops_is_named() {
+        let exported = |job: &str, what: &str, value| {
+            let mut sample = sample(
+                &format!("otel_sdk_exporter_{what}_exported_total"),
+                &[],
+                value,
+            );
+            sample.labels.insert("job".to_owned(), job.to_owned());
+            sample
+        };
+        let mut all = vec![
+            exported("edge", "span", 20.0),
+            exported("edge", "log", 10.0),
+            exported("users", "span", 20.0),
+            exported("users", "log", 10.0),
+        ];
+        assert!(judge_services(&[], &all, 10).is_ok());
+        assert_eq!(
+            judge_services(&[], &all, 11).expect_err("too few").came,
+            "a rise by 20"
+        );
+        assert_eq!(
+            judge_services(&all, &all, 1).expect_err("none").came,
+            "a rise by 0"
+        );
+        let error = ("error_type", "queue_full");
+        all.push(sample(
+            "otel_sdk_processor_span_processed_total",
+            &[error],
+            3.0,
+        ));
+        let failure = judge_services(&[], &all, 10).expect_err("dropped");
+        assert_eq!(
+            failure.came,
+            "otel_sdk_processor_span_processed_total of c queue_full by 3"
         );
     }
 

@@ -1,6 +1,7 @@
 //! What Prometheus scrapes, and whom it would tell.
 
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use super::{Planned, some};
 use crate::backend::Target;
@@ -43,12 +44,13 @@ async fn targets(run: &Run<'_>) -> Result<String, Failure> {
             .targets()
             .await
             .map_err(asking_prometheus)?;
-        judge(&targets)
+        judge(&targets, run.requests.since)
     })
     .await
 }
 
-fn judge(targets: &[Target]) -> Result<String, Failure> {
+/// Up, and by a scrape after `since`: before it, nobody knew.
+fn judge(targets: &[Target], since: SystemTime) -> Result<String, Failure> {
     let look = "`./lab status`, infra/prometheus/prometheus.yml and targets/";
     let jobs: BTreeSet<&str> = targets.iter().map(Target::job).collect();
     let lacking: Vec<String> = JOBS
@@ -88,6 +90,15 @@ fn judge(targets: &[Target]) -> Result<String, Failure> {
     if !down.is_empty() {
         return Err(Failure::new("all up", some(&down), look));
     }
+    let stale: Vec<String> = targets
+        .iter()
+        .filter(|target| !target.scraped_since(since))
+        .map(|target| target.job().to_owned())
+        .collect();
+    if !stale.is_empty() {
+        let came = format!("not scraped since the requests: {}", some(&stale));
+        return Err(Failure::new("all scraped", came, look));
+    }
     let jobs: Vec<&str> = jobs.into_iter().collect();
     Ok(format!("{} up: {}", targets.len(), jobs.join(", ")))
 }
@@ -113,7 +124,13 @@ async fn alertmanager(run: &Run<'_>) -> Result<String, Failure> {
                 "`./lab status`, `./lab logs alertmanager`",
             )
         })?;
-        Ok(format!("{}; version {version} answers", some(&found)))
+        // Built from source it may not know its version.
+        let version = if version.is_empty() {
+            version
+        } else {
+            format!(" (version {version})")
+        };
+        Ok(format!("{}, which answers{version}", some(&found)))
     })
     .await
 }
@@ -128,7 +145,25 @@ mod tests {
             scrape_url: "http://h/metrics".to_owned(),
             health: health.to_owned(),
             last_error: String::new(),
+            last_scrape: "2026-01-02T03:04:05.678Z".to_owned(),
         }
+    }
+
+    fn at(text: &str) -> SystemTime {
+        SystemTime::from(text.parse::<jiff::Timestamp>().expect("a time"))
+    }
+
+    fn judged(targets: &[Target]) -> Result<String, Failure> {
+        judge(targets, at("2026-01-02T03:04:00Z"))
+    }
+
+    #[test]
+    fn what_was_up_before_proves_nothing() {
+        let late = judge(&all(), at("2026-01-02T03:05:00Z")).expect_err("stale");
+        assert!(late.came.contains("not scraped since"), "{late}");
+        let mut targets = all();
+        targets[0].last_scrape = "0001-01-01T00:00:00Z".to_owned();
+        assert!(judged(&targets).is_err());
     }
 
     fn all() -> Vec<Target> {
@@ -138,7 +173,7 @@ mod tests {
     #[test]
     fn all_up_passes() {
         assert_eq!(
-            judge(&all()).expect("up"),
+            judged(&all()).expect("up"),
             "3 up: otel-collector, otel-collector-internal, users"
         );
     }
@@ -147,9 +182,9 @@ mod tests {
     fn a_target_that_is_down_or_absent_fails() {
         let mut targets = all();
         targets.push(target("loki", "down"));
-        let failure = judge(&targets).expect_err("loki is down");
+        let failure = judged(&targets).expect_err("loki is down");
         assert!(failure.came.contains("loki down"), "{failure}");
-        let failure = judge(&all()[1..]).expect_err("users is absent");
+        let failure = judged(&all()[1..]).expect_err("users is absent");
         assert!(failure.came.contains("no target of users"), "{failure}");
     }
 
@@ -157,6 +192,6 @@ mod tests {
     fn edge_must_not_be_scraped_too() {
         let mut targets = all();
         targets.push(target("edge", "up"));
-        assert!(judge(&targets).expect_err("twice").settled);
+        assert!(judged(&targets).expect_err("twice").settled);
     }
 }

@@ -44,8 +44,8 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
     let mut run = Spec::component(lab, &found.program).flag("--config=", &config);
     run = run
         .env("JAEGER_UI_CONFIG", infra.join("ui.json"))
-        .env("GOMEMLIMIT", "200MiB")
-        .env("GOGC", "50");
+        // Near it Go collects more often; at rest it is far away.
+        .env("GOMEMLIMIT", "300MiB");
     let mut launch = Launch::new(run);
     launch.inputs = vec![config, infra.join("ui.json")];
     Ok(launch)

@@ -48,8 +48,8 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
         .arg("-config.expand-env=true");
     run = run
         .env("LOKI_DATA", &data)
-        .env("GOMEMLIMIT", "250MiB")
-        .env("GOGC", "50");
+        // Near it Go collects more often; at rest it is far away.
+        .env("GOMEMLIMIT", "400MiB");
     let mut launch = Launch::new(run);
     launch.inputs.push(config);
     Ok(launch)

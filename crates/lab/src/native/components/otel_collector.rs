@@ -55,8 +55,8 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
     run = run
         .env("OTELCOL_DATA", &data)
         .env("ALBUMS_LOG", lab.paths.log("albums"))
-        .env("GOMEMLIMIT", "150MiB")
-        .env("GOGC", "50");
+        // Below the limit of memory_limiter: Go collects before the Collector refuses.
+        .env("GOMEMLIMIT", "320MiB");
     let mut launch = Launch::new(run);
     launch.inputs = inputs;
     Ok(launch)

@@ -70,8 +70,6 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
             run = run.flag("--web.local-assets=", assets);
         }
     }
-    // Keeps the heap near what is really used, at some cost in processor time.
-    run = run.env("GOGC", "50");
     let mut launch = Launch::new(run);
     launch.inputs.append(&mut inputs);
     Ok(launch)

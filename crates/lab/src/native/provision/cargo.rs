@@ -1,10 +1,11 @@
 //! The services of this workspace.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::{Kind, Lane, Look, Progress, Work, is_executable, on_path};
+use super::{Kind, Lane, Look, Progress, Work, counted, is_executable, on_path};
 use crate::Lab;
 use crate::native::child;
 use crate::native::component::{Found, Spec};
@@ -13,8 +14,26 @@ use crate::native::component::{Found, Spec};
 pub(crate) const HINT: &str =
     "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y";
 
-/// Built by one command, so that cargo can use all processors.
-const PACKAGES: [&str; 2] = ["users", "edge"];
+/// Built by one command, so that cargo can use all processors. `lab` is named so that the three
+/// agree on the features of their dependencies, as in the launcher: each is compiled once.
+const ARGUMENTS: [&str; 13] = [
+    "build",
+    "--release",
+    "--locked",
+    "-p",
+    "lab",
+    "-p",
+    "users",
+    "-p",
+    "edge",
+    "--bin",
+    "users",
+    "--bin",
+    "edge",
+];
+
+/// What a build says that usually finds nothing to do.
+pub(crate) const CHECKING: &str = "looking for changes with cargo";
 
 pub(super) fn look(lab: &Lab, package: &'static str) -> Look {
     if cargo().is_some() {
@@ -22,7 +41,12 @@ pub(super) fn look(lab: &Lab, package: &'static str) -> Look {
         let check = is_executable(&built(lab, package));
         return Look::Work(Work {
             lane: Lane::Build,
-            what: "building with cargo".to_owned(),
+            what: if check {
+                CHECKING
+            } else {
+                "building with cargo"
+            }
+            .to_owned(),
             kind: Kind::Cargo { package },
             check,
         });
@@ -48,20 +72,21 @@ pub(super) async fn build(
     report: &dyn Fn(Progress),
 ) -> anyhow::Result<Found> {
     let cargo = cargo().context("cargo is gone")?;
-    let mut spec = Spec::new(cargo)
-        .arg("build")
-        .arg("--release")
-        .arg("--locked");
-    for package in PACKAGES {
-        spec = spec.arg("-p").arg(package);
-    }
+    let mut spec = Spec::new(cargo);
+    spec.args = ARGUMENTS.map(OsString::from).to_vec();
     spec.directory = Some(lab.paths.root.clone());
     spec.nice = true;
-    child::run(&spec, log, &lab.paths.state, "", |id| {
+    let building = child::run(&spec, log, &lab.paths.state, "", |id| {
         report(Progress::Process(Some(id)));
-    })
-    .await
-    .context("cargo build")?;
+    });
+    let tell = |crates: usize| {
+        report(Progress::Doing(format!(
+            "building with cargo, {crates} crates so far"
+        )));
+    };
+    counted(building, log, "Compiling ", &tell)
+        .await
+        .context("cargo build")?;
     report(Progress::Process(None));
     found(lab, package)
 }

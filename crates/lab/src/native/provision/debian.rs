@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{Kind, Lane, Look, Progress, Work, cache_lock, expand, is_executable, on_path, system};
+use super::{
+    Kind, Lane, Look, Progress, Scratch, Work, cache_lock, expand, is_executable, on_path, system,
+};
 use crate::Lab;
 use crate::native::child;
 use crate::native::component::{Debian, Found, Spec};
@@ -114,61 +116,54 @@ async fn unpack(
     report: &dyn Fn(Progress),
 ) -> anyhow::Result<()> {
     let directory = deb_directory(lab);
-    let temporary = directory.join(format!(".{package}.{}.tmp", std::process::id()));
-    let downloads = temporary.join("downloads");
-    let tree = temporary.join("tree");
-    let work = async {
-        for path in [&downloads, &tree] {
-            std::fs::create_dir_all(path)
-                .with_context(|| format!("cannot make {}", path.display()))?;
-        }
-        let real = apt.real_name(package).await?;
+    let scratch = Scratch::new(directory.join(format!(".{package}.tmp")))?;
+    let downloads = scratch.join("downloads");
+    let tree = scratch.join("tree");
+    for path in [&downloads, &tree] {
+        std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+    }
+    let real = apt.real_name(package).await?;
+    report(Progress::Doing(format!(
+        "downloading the Debian package {real}"
+    )));
+    let version = apt.candidate(&real).await?;
+    apt.download(lab, std::slice::from_ref(&real), &downloads, log, report)
+        .await?;
+    unpack_all(lab, &downloads, &tree, log).await?;
+    let missing = missing_libraries(&tree, program).await;
+    if !missing.is_empty() {
+        let libraries = apt.libraries(&real).await?;
         report(Progress::Doing(format!(
-            "downloading the Debian package {real}"
+            "downloading {} shared libraries for {real}",
+            libraries.len()
         )));
-        let version = apt.candidate(&real).await?;
-        apt.download(lab, std::slice::from_ref(&real), &downloads, log, report)
-            .await?;
-        unpack_all(lab, &downloads, &tree, log).await?;
+        let more = scratch.join("libraries");
+        std::fs::create_dir_all(&more)?;
+        apt.download(lab, &libraries, &more, log, report).await?;
+        unpack_all(lab, &more, &tree, log).await?;
         let missing = missing_libraries(&tree, program).await;
-        if !missing.is_empty() {
-            let libraries = apt.libraries(&real).await?;
-            report(Progress::Doing(format!(
-                "downloading {} shared libraries for {real}",
-                libraries.len()
-            )));
-            let more = temporary.join("libraries");
-            std::fs::create_dir_all(&more)?;
-            apt.download(lab, &libraries, &more, log, report).await?;
-            unpack_all(lab, &more, &tree, log).await?;
-            let missing = missing_libraries(&tree, program).await;
-            anyhow::ensure!(
-                missing.is_empty(),
-                "{real} needs shared libraries that were not found: {}",
-                missing.into_iter().collect::<Vec<_>>().join(", ")
-            );
-        }
-        // A version may hold characters that file names and search paths do not like.
-        let version: String = version
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || ".+~-".contains(c) {
-                    c
-                } else {
-                    '_'
-                }
-            })
-            .collect();
-        let target = directory.join(format!("{package}-{version}"));
-        if target.exists() {
-            std::fs::remove_dir_all(&target)?;
-        }
-        std::fs::rename(&tree, &target)
-            .with_context(|| format!("cannot write {}", target.display()))
-    };
-    let result = work.await;
-    let _absent = std::fs::remove_dir_all(&temporary);
-    result
+        anyhow::ensure!(
+            missing.is_empty(),
+            "{real} needs shared libraries that were not found: {}",
+            missing.into_iter().collect::<Vec<_>>().join(", ")
+        );
+    }
+    // A version may hold characters that file names and search paths do not like.
+    let version: String = version
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || ".+~-".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let target = directory.join(format!("{package}-{version}"));
+    if target.exists() {
+        std::fs::remove_dir_all(&target)?;
+    }
+    std::fs::rename(&tree, &target).with_context(|| format!("cannot write {}", target.display()))
 }
 
 impl Apt {

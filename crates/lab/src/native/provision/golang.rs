@@ -1,13 +1,13 @@
 //! Programs built from pinned Go modules of the checkout, kept in the cache by content.
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 
-use super::{Kind, Lane, Look, Progress, Work, cache_lock, is_executable, on_path, system};
+use super::{
+    Kind, Lane, Look, Progress, Scratch, Work, cache_lock, counted, is_executable, on_path, system,
+};
 use crate::Lab;
 use crate::native::child;
 use crate::native::component::{Found, GoModule, Spec};
@@ -82,7 +82,8 @@ pub(super) async fn build(
     if is_executable(&program) {
         return Ok(found(program));
     }
-    let temporary = bin.join(format!(".{component}.{}.tmp", std::process::id()));
+    let scratch = Scratch::new(bin.join(format!(".{component}.tmp")))?;
+    let unfinished = scratch.join("program");
     let go = go().context("Go is gone")?;
     let mut spec = Spec::new(go).arg("build").arg("-v");
     for flag in FLAGS {
@@ -90,39 +91,29 @@ pub(super) async fn build(
     }
     spec = spec
         .arg("-o")
-        .arg(&temporary)
+        .arg(&unfinished)
         .arg(package)
+        // Some hundred MB that a killed build would leave elsewhere for ever.
+        .env("GOTMPDIR", scratch.as_os_str())
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
         .env("GOFLAGS", "-buildvcs=false");
     spec.directory = Some(lab.paths.root.join(directory));
     spec.nice = true;
 
-    let before = std::fs::metadata(log).map_or(0, |meta| meta.len());
     let building = child::run(&spec, log, &lab.paths.state, "", |id| {
         report(Progress::Process(Some(id)));
     });
-    let counting = async || -> Infallible {
-        loop {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            let packages = lines_after(log, before);
-            if packages > 0 {
-                report(Progress::Doing(format!(
-                    "building with Go, {packages} packages so far"
-                )));
-            }
-        }
+    let tell = |packages: usize| {
+        report(Progress::Doing(format!(
+            "building with Go, {packages} packages so far"
+        )));
     };
-    let result = tokio::select! {
-        result = building => result,
-        never = counting() => match never {},
-    };
+    // With -v go names each package on a line.
+    let result = counted(building, log, "", &tell).await;
     report(Progress::Process(None));
-    if result.is_err() {
-        let _absent = std::fs::remove_file(&temporary);
-    }
     result.context("go build")?;
-    std::fs::rename(&temporary, &program)
+    std::fs::rename(&unfinished, &program)
         .with_context(|| format!("cannot write {}", program.display()))?;
     prune(&bin, component, &program);
     Ok(found(program))
@@ -220,17 +211,10 @@ fn prune(bin: &Path, component: &str, current: &Path) {
     }
 }
 
-/// Lines of a log from an offset on.
-fn lines_after(log: &Path, offset: u64) -> usize {
-    let text = std::fs::read(log).unwrap_or_default();
-    let start = usize::try_from(offset)
-        .unwrap_or(usize::MAX)
-        .min(text.len());
-    text[start..].iter().filter(|byte| **byte == b'\n').count()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

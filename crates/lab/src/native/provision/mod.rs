@@ -5,6 +5,7 @@ pub(crate) mod debian;
 pub(crate) mod golang;
 pub(crate) mod system;
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -91,7 +92,9 @@ pub(crate) async fn look(lab: &Lab, component: &Component) -> Look {
                 reason,
                 hint: other,
             } => {
-                reasons.push(reason);
+                if !reason.is_empty() {
+                    reasons.push(reason);
+                }
                 hint = other.or(hint);
             }
             found => return found,
@@ -144,6 +147,32 @@ pub(crate) enum Progress {
     Process(Option<ProcessId>),
 }
 
+/// Runs a build and tells, every two seconds, how many lines of its log begin with a word.
+async fn counted<T>(
+    build: impl Future<Output = T>,
+    log: &Path,
+    word: &str,
+    tell: &dyn Fn(usize),
+) -> T {
+    let telling = async || -> Infallible {
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            let lines = text
+                .lines()
+                .filter(|line| line.trim_start().starts_with(word))
+                .count();
+            if lines > 0 {
+                tell(lines);
+            }
+        }
+    };
+    tokio::select! {
+        result = build => result,
+        never = telling() => match never {},
+    }
+}
+
 /// The log of a component's preparation.
 pub(crate) fn build_log(lab: &Lab, component: &str) -> PathBuf {
     lab.paths.log(&format!("build-{component}"))
@@ -192,6 +221,36 @@ pub(crate) async fn cache_lock(path: &Path, report: &dyn Fn(Progress)) -> anyhow
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
+    }
+}
+
+/// A directory for what is unfinished. Its place is fixed and its user holds a lock, so that the
+/// next one clears what a killed one left.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(path: PathBuf) -> anyhow::Result<Self> {
+        if path.exists() {
+            std::fs::remove_dir_all(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl std::ops::Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _next_one_does = std::fs::remove_dir_all(&self.0);
     }
 }
 

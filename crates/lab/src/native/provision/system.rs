@@ -14,7 +14,8 @@ pub(super) async fn look(system: &System) -> Look {
         .map(|directory| directory.join(system.program))
         .filter(|path| is_executable(path))
         .chain(on_path(system.program));
-    let mut reason = format!("no {} on PATH", system.program);
+    // That it is not here at all goes without saying: the next source is asked.
+    let mut reason = String::new();
     for program in candidates {
         match version(&program, system.version).await {
             Some(version) if version.as_slice() >= system.at_least => {
