@@ -226,7 +226,7 @@ fn faults_are_set_listed_and_cleared() {
     let set = place.lab(&["fault", "set", "albums-down", "on"]);
     set.is(0, "");
     assert!(set.out.contains("albums-down=on (true)"), "{}", set.out);
-    place.lab(&["fault", "set-name", "seed"]).is(0, "");
+    place.lab(&["fault", "set-all", "seed"]).is(0, "");
     assert_eq!(variant("users-slow"), "seed");
     assert_eq!(variant("albums-down"), "off");
     place.lab(&["fault", "clear"]).is(0, "");
@@ -239,7 +239,7 @@ fn faults_are_set_listed_and_cleared() {
         .lab(&["fault", "set", "users-slow", "0.3"])
         .is(2, "has no variant `0.3`: expected one of off, seed");
     place
-        .lab(&["fault", "set-name", "storm"])
+        .lab(&["fault", "set-all", "storm"])
         .is(2, "no flag has a variant `storm`");
     assert_eq!(variant("users-slow"), "off");
 }

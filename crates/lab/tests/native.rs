@@ -167,21 +167,32 @@ impl TestLab {
     }
 
     fn answers(&self) -> bool {
-        let port = 8001 + self.offset;
-        let url = format!("http://127.0.0.1:{port}/users");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let client = reqwest::Client::builder()
-                .no_proxy()
-                .timeout(Duration::from_secs(5))
-                .build()
-                .unwrap();
-            let response = client.get(url).send().await;
-            response.is_ok_and(|response| response.status() == 200)
+        self.answered(1) == 1
+    }
+
+    /// How many of so many requests for edge's /users are answered with 200.
+    fn answered(&self, requests: usize) -> usize {
+        let url = self.address(8001, "/users");
+        get(async |client| {
+            let mut answered = 0;
+            for _ in 0..requests {
+                let response = client.get(&url).send().await;
+                answered += usize::from(response.is_ok_and(|response| response.status() == 200));
+            }
+            answered
         })
+    }
+
+    fn address(&self, port: u16, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", port + self.offset)
+    }
+
+    /// A counter on the page that users is scraped from; 0 when it is not there.
+    fn scraped(&self, series: &str) -> u64 {
+        let url = self.address(8000, "/metrics");
+        let page = get(async |client| client.get(&url).send().await.unwrap().text().await.unwrap());
+        let line = page.lines().find_map(|line| line.strip_prefix(series));
+        line.map_or(0, |value| value.trim().parse().unwrap())
     }
 }
 
@@ -189,6 +200,19 @@ impl Drop for TestLab {
     fn drop(&mut self) {
         let _stopped = self.command(&["down", "--purge"]).output();
     }
+}
+
+fn get<T>(ask: impl AsyncFnOnce(reqwest::Client) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    runtime.block_on(ask(client))
 }
 
 fn checkout() -> PathBuf {
@@ -421,4 +445,37 @@ fn a_changed_configuration_restarts_only_its_component() {
     std::fs::remove_file(&file).unwrap();
     lab.lab(&["up", "--engine", "native", "--wait"]);
     assert_eq!(lab.pids(), after);
+}
+
+/// Stopped, not killed: its port still takes connections and nobody ever answers.
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn with_the_collector_hanging_all_is_answered_memory_is_bounded_and_drops_are_counted() {
+    const DROPPED: &str = "otel_sdk_processor_span_processed_total{error_type=\"queue_full\"}";
+    const EXPORTED: &str = "otel_sdk_exporter_span_exported_total";
+    const BOUND: u64 = 1_000;
+    let mut lab = TestLab::new();
+    lab.env
+        .push(("OTEL_BSP_MAX_QUEUE_SIZE", BOUND.to_string().into()));
+    lab.lab(&["up", "--engine", "native", "--wait"]);
+    assert_eq!(lab.answered(10), 10);
+    let collector = lab.pid("otel-collector").unwrap();
+    signal(collector, Signal::SIGSTOP);
+    let requests = 3_000;
+    assert_eq!(lab.answered(requests), requests);
+    // Two spans for each request, but for the bound and what was on its way.
+    let dropped = lab.scraped(DROPPED);
+    assert!(dropped > 2 * requests as u64 - 2 * BOUND, "{dropped}");
+    let memory = &lab.status()["memory"]["components"];
+    for service in ["users", "edge"] {
+        let bytes = memory[service].as_u64().unwrap();
+        assert!(bytes < 40 << 20, "{service} takes {bytes} bytes");
+    }
+    let before = lab.scraped(EXPORTED);
+    signal(collector, Signal::SIGCONT);
+    let sent = eventually(Duration::from_secs(30), || {
+        lab.scraped(EXPORTED) > before + BOUND / 2
+    });
+    assert!(sent, "{} after {before}", lab.scraped(EXPORTED));
+    assert_eq!(lab.answered(10), 10);
 }

@@ -26,7 +26,7 @@ enum Action {
     /// Set one flag to one of its variants
     Set { name: String, variant: String },
     /// Set every flag that has this variant to it, the others to healthy (`seed`: the lab's classic)
-    SetName { variant: String },
+    SetAll { variant: String },
     /// Heal everything
     Clear,
 }
@@ -45,7 +45,7 @@ pub(crate) fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
             let flags = flags::edit(&lab.paths, |flags| flags.set(&name, &variant))?;
             say(lab, &flags);
         }
-        Action::SetName { variant } => {
+        Action::SetAll { variant } => {
             let flags = flags::edit(&lab.paths, |flags| flags.set_all(&variant))?;
             say(lab, &flags);
         }

@@ -140,6 +140,10 @@ async fn lint(runner: &mut Runner<'_>) {
         "warnings",
     ]);
     runner.step("cargo clippy", clippy).await;
+    let root = runner.lab.paths.root.clone();
+    let mut picture = Spec::new(root.join("docs/draw")).arg("--check");
+    picture.directory = Some(root);
+    runner.step("docs/draw --check", Ok(picture)).await;
 }
 
 async fn go(runner: &mut Runner<'_>) -> anyhow::Result<()> {
@@ -149,8 +153,13 @@ async fn go(runner: &mut Runner<'_>) -> anyhow::Result<()> {
             .unwrap_or(&module)
             .display()
             .to_string();
-        let unformatted = runner.go(&module, &["vet", "./..."]);
-        runner.step(&format!("go vet {name}"), unformatted).await;
+        let unformatted = runner.go(&module, &["-d", "."]).map(|mut spec| {
+            spec.program.set_file_name("gofmt");
+            spec
+        });
+        runner.step(&format!("gofmt {name}"), unformatted).await;
+        let vet = runner.go(&module, &["vet", "./..."]);
+        runner.step(&format!("go vet {name}"), vet).await;
         let test = runner.go(&module, &["test", "./..."]);
         runner.step(&format!("go test {name}"), test).await;
     }

@@ -1,4 +1,4 @@
-//! Postgres' list of sessions, where the text of each one's last statement stands.
+//! Postgres' list of connections, where the text of each one's last statement stands.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::traceparent::TraceId;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Our own statement must not find itself: the id is a parameter, and our own session is left out.
+/// Our own statement must not find itself: the id is a parameter, and our own connection is left out.
 const STATEMENTS: &str =
     "SELECT query FROM pg_stat_activity WHERE query LIKE $1 AND pid <> pg_backend_pid()";
 
@@ -62,7 +62,7 @@ impl Postgres {
         }
     }
 
-    /// The last statements of other sessions that name the trace.
+    /// The last statements of other connections that name the trace.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -15,7 +15,14 @@ use crate::native::component::{Found, GoModule, Spec};
 /// Older Go cannot fetch the toolchain that a module asks for.
 const AT_LEAST: &[u32] = &[1, 21];
 /// Flags that change what is built; part of the name in the cache.
-const FLAGS: [&str; 4] = ["-trimpath", "-mod=readonly", "-ldflags", "-s -w"];
+const FLAGS: [&str; 5] = [
+    "-trimpath",
+    "-mod=readonly",
+    // Debug information would be made first and stripped by the linker: an eighth of the build.
+    "-gcflags=all=-dwarf=false",
+    "-ldflags",
+    "-s -w",
+];
 /// Builds of the same component that stay in the cache.
 const KEEP: usize = 2;
 
