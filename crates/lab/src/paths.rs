@@ -49,6 +49,10 @@ impl Paths {
         self.state.join("state.json")
     }
 
+    pub(crate) fn up_lock_file(&self) -> PathBuf {
+        self.state.join("up.lock")
+    }
+
     pub(crate) fn lock_file(&self) -> PathBuf {
         self.state.join("supervisor.lock")
     }

@@ -428,7 +428,10 @@ impl Runner<'_> {
             // As in the builds, so that what those compiled is used.
             .env("CGO_ENABLED", "0")
             .env("GOWORK", "off")
-            .env("GOFLAGS", "-trimpath -mod=readonly -buildvcs=false");
+            .env(
+                "GOFLAGS",
+                "-trimpath -mod=readonly -buildvcs=false -gcflags=all=-dwarf=false",
+            );
         spec.args = args.iter().map(OsString::from).collect();
         if args.first() == Some(&"test") {
             // Only then are single tests named, and countable.

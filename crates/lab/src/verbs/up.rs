@@ -1,6 +1,7 @@
 //! `lab up`: starts the lab, or puts a running one right. Returns when the core answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::Lab;
 use crate::cli::{Interrupted, WrongRequest};
 use crate::native::provision::cargo::CHECKING;
-use crate::native::{client, health};
+use crate::native::{client, health, supervisor};
 use crate::printer::{BAD, GOOD, duration};
 use crate::process::ProcessId;
 use crate::settings::{self, Port};
@@ -127,8 +128,10 @@ async fn bring_up(
     mine: &mut Option<ProcessId>,
 ) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
+    let turn = take_turn(lab).await?;
     // A supervisor that is just being killed can look alive at first.
     while !start_or_look_again(lab, mine).await? {}
+    drop(turn);
 
     let state = Watch::new(lab)
         .until(|state| goal_reached(state, args.wait))
@@ -144,6 +147,24 @@ async fn bring_up(
 }
 
 /// False when the supervisor that seemed to run is gone by now.
+/// Two `up`s at once would take each other's processes for leftovers and their ports for taken.
+async fn take_turn(lab: &Lab) -> anyhow::Result<File> {
+    std::fs::create_dir_all(&lab.paths.state)
+        .with_context(|| format!("cannot make {}", lab.paths.state.display()))?;
+    let path = lab.paths.up_lock_file();
+    let mut told = false;
+    loop {
+        if let Some(turn) = supervisor::lock(&path)? {
+            return Ok(turn);
+        }
+        if !std::mem::replace(&mut told, true) {
+            lab.printer
+                .note("another `lab up` is starting the lab; waiting for it");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 async fn start_or_look_again(lab: &Lab, mine: &mut Option<ProcessId>) -> anyhow::Result<bool> {
     let mut running = client::running(lab).await?;
     if let Some(state) = &running
@@ -176,8 +197,6 @@ async fn start_or_look_again(lab: &Lab, mine: &mut Option<ProcessId>) -> anyhow:
             .note("the lab runs already; looking for what changed");
         return client::look_again(lab, state).await;
     }
-    std::fs::create_dir_all(&lab.paths.state)
-        .with_context(|| format!("cannot make {}", lab.paths.state.display()))?;
     client::start(lab, mine).await?;
     Ok(true)
 }
