@@ -452,7 +452,7 @@ fn a_changed_configuration_restarts_only_its_component() {
 #[ignore = "starts a real lab; `lab test` runs it"]
 fn with_the_collector_hanging_all_is_answered_memory_is_bounded_and_drops_are_counted() {
     const DROPPED: &str = "otel_sdk_processor_span_processed_total{error_type=\"queue_full\"}";
-    const EXPORTED: &str = "otel_sdk_exporter_span_exported_total";
+    const EXPORTED: &str = "otel_sdk_exporter_span_exported_total{}";
     const BOUND: u64 = 1_000;
     let mut lab = TestLab::new();
     lab.env

@@ -364,6 +364,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_exported_is_scraped() {
+        let metrics = Metrics::new(None, true, &[]);
+        metrics.exports(Signal::Traces, Arc::default());
+        let page = metrics.exposition().unwrap();
+        for line in [
+            "otel_sdk_exporter_span_exported_total{} 0\n",
+            "otel_sdk_exporter_span_exported_total{error_type=\"rejected\"} 0\n",
+            "otel_sdk_processor_span_processed_total{} 0\n",
+            "otel_sdk_processor_span_processed_total{error_type=\"queue_full\"} 0\n",
+        ] {
+            assert!(page.contains(line), "no {line} in\n{page}");
+        }
+    }
+
+    #[test]
     fn asked_for_twice_it_is_one_family() {
         let (metrics, series) = scraped();
         let again = metrics

@@ -205,6 +205,8 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
     configurations(runner, own).await;
     if up {
         runner.step("lab verify", Ok(own.spec(&["verify"])?)).await;
+        let load = own.spec(&["load", "--vus", "2", "--duration", "5s"])?;
+        runner.step("lab load", Ok(load)).await;
     } else {
         runner.skip("lab verify", "the lab did not come up");
     }
