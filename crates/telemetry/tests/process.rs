@@ -172,7 +172,7 @@ async fn a_stop_sends_everything_that_was_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_collector_changes_no_answer_and_the_stop_says_what_is_lost() {
+async fn a_dead_collector_changes_no_answer_and_the_stop_ends_in_time() {
     for protocol in ["grpc", "http/protobuf"] {
         let example = Example::start(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
