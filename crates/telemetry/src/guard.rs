@@ -304,7 +304,9 @@ impl Telemetry {
     /// Wraps a PostgreSQL pool; `peer` is the database's name as a node of the service graph.
     pub fn database(&self, pool: sqlx::PgPool, peer: &str) -> Database {
         let histogram = self.database_durations.clone();
-        Database::new(pool, peer, self.tracer.clone(), &self.metrics, histogram)
+        let comments = self.settings.sql_comments_per_second;
+        let tracer = self.tracer.clone();
+        Database::new(pool, peer, tracer, &self.metrics, histogram, comments)
     }
 
     /// Makes instruments of your own.
