@@ -7,6 +7,7 @@ mod pprof;
 mod support;
 
 use std::hint::black_box;
+use std::net::UdpSocket;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -72,6 +73,23 @@ async fn blue() {
     }
 }
 
+#[inline(never)]
+fn sending_work() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let used = || Duration::from(ClockId::CLOCK_THREAD_CPUTIME_ID.now().unwrap());
+    let until = used() + Duration::from_millis(500);
+    while used() < until {
+        for _ in 0..100 {
+            // To nobody.
+            let _ = socket.send_to(&[0; 8192], "127.0.0.1:9");
+        }
+    }
+}
+
+async fn sending() {
+    let _ = telemetry::profiling::spawn_blocking(sending_work).await;
+}
+
 async fn blocking() {
     let _ = telemetry::profiling::spawn_blocking(blocking_work).await;
 }
@@ -81,6 +99,7 @@ fn app(memory: &Memory) -> Router {
         .route("/red", get(red))
         .route("/blue/{id}", get(blue))
         .route("/blocking", get(blocking))
+        .route("/sending", get(sending))
         .merge(memory.telemetry.pprof_router())
         .layer(memory.telemetry.http_server())
 }
@@ -177,6 +196,22 @@ async fn samples_of_a_span_are_in_its_handler() {
             && sample.is_in("std::thread")
     });
     assert!(whole, "{profile:#?}");
+    sampling_becomes(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_system_call_has_a_caller() {
+    let _one = ONE_AT_A_TIME.lock().await;
+    let memory = memory();
+    let base = serve(app(&memory)).await;
+    let (profile, ()) = tokio::join!(profile(&base, 2), ask(format!("{base}/sending")));
+    let own = ("span_name", "GET /sending");
+    let (all, inside) = profile.counts(own, "profiles::sending_work");
+    assert!(all >= 20, "{all}");
+    // The C library keeps no frame pointers.
+    assert!(inside * 10 >= all * 9, "{inside} of {all}: {profile:#?}");
+    let (_, whole) = profile.counts(own, "tokio::runtime::blocking");
+    assert!(whole * 10 >= all * 9, "{whole} of {all}: {profile:#?}");
     sampling_becomes(false).await;
 }
 

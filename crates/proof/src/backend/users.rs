@@ -196,8 +196,7 @@ impl Profile {
         })
     }
 
-    /// How many samples a span has.
-    #[must_use]
+    /// The stacks of a span.
     pub fn of_span<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Stack> + Clone {
         let own = move |stack: &&Stack| stack.labels.get("span_id").is_some_and(|own| own == id);
         self.stacks.iter().filter(own)

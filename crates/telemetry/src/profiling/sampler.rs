@@ -199,19 +199,13 @@ fn walk(ring: &Ring, frames: &[AtomicU64], registers: &Registers) -> usize {
     };
     push(registers.pc);
     let mut stack = Stack::new(ring.process);
-    if !ring.is_ours(registers.pc) {
-        // In the C library, which keeps no frame pointers: the first pair is that of our function's
-        // caller. What called the library is, in its small functions, still where the call put it.
-        let caller = if registers.link == 0 {
-            stack.word(registers.sp).unwrap_or(0)
-        } else {
-            registers.link
-        };
-        if ring.is_ours(caller) {
-            push(caller - 1);
-        }
-    }
     let (mut fp, mut below) = (registers.fp, registers.sp);
+    if !ring.is_ours(registers.pc)
+        && let Some(entry) = entry(ring, &mut stack, registers)
+    {
+        push(entry.caller - 1);
+        (fp, below) = (entry.fp, entry.below);
+    }
     for _ in 0..DEEPEST {
         // Towards the stack's beginning only, so that it ends.
         if fp < below || fp - below > WIDEST {
@@ -227,6 +221,73 @@ fn walk(ring: &Ring, frames: &[AtomicU64], registers: &Registers) -> usize {
         (fp, below) = (next, fp + 16);
     }
     depth
+}
+
+/// Where our code went into a library that keeps no frame pointers.
+struct Entry {
+    caller: u64,
+    fp: u64,
+    below: u64,
+}
+
+/// How much of the stack is searched for it, in words: the C library's system calls need no more.
+const SEARCHED: u64 = 32;
+
+/// Most of a service's time in system calls is spent below functions of the C library, which use the
+/// frame pointer's register for something else. The return address into our code is then near the
+/// stack's end, and our frame pointer was saved beside it.
+fn entry(ring: &Ring, stack: &mut Stack, registers: &Registers) -> Option<Entry> {
+    let sp = registers.sp;
+    if registers.link != 0 {
+        let (fp, below) = (registers.fp, sp);
+        let caller = registers.link;
+        return ring.is_ours(caller).then_some(Entry { caller, fp, below });
+    }
+    let (place, caller) = (0..SEARCHED).find_map(|number| {
+        let place = sp.checked_add(number * 8)?;
+        let word = stack.word(place)?;
+        (ring.is_ours(word) && follows_a_call(ring, word)).then_some((place, word))
+    })?;
+    let below = place + 8;
+    let mut is_frame = |fp: u64| {
+        fp >= below
+            && fp - below <= WIDEST
+            && stack
+                .word(fp.wrapping_add(8))
+                .is_some_and(|word| ring.is_ours(word))
+    };
+    if is_frame(registers.fp) {
+        let fp = registers.fp;
+        return Some(Entry { caller, fp, below });
+    }
+    // What was saved first is next to the return address.
+    let mut saved = Stack::new(ring.process);
+    let fp = (1..=(place - sp) / 8)
+        .filter_map(|number| saved.word(place - number * 8))
+        .find(|word| is_frame(*word))
+        .unwrap_or(0);
+    Some(Entry { caller, fp, below })
+}
+
+/// Whether the instruction before `address` is a call: an old return address may lie about, but
+/// most other words that look like one are none.
+fn follows_a_call(ring: &Ring, address: u64) -> bool {
+    let mut bytes = [0; 8];
+    let Some(()) = copy(ring.process, address - 8, &mut bytes) else {
+        return false;
+    };
+    // From its end, by length: call to a distance; to a register or where it points, without, with a
+    // short, and with a long offset.
+    let indirect = |at: usize| bytes[at] == 0xff && bytes[at + 1] & 0x38 == 0x10;
+    bytes[3] == 0xe8 || [6, 5, 4, 2, 1].into_iter().any(indirect)
+}
+
+/// Copies memory of this process; `None` where there is none.
+fn copy(process: Pid, address: u64, bytes: &mut [u8]) -> Option<()> {
+    let (base, len) = (usize::try_from(address).ok()?, bytes.len());
+    let remote = [RemoteIoVec { base, len }];
+    let copied = process_vm_readv(process, &mut [IoSliceMut::new(bytes)], &remote).ok()?;
+    (copied == len).then_some(())
 }
 
 /// A window on this thread's stack, copied by the kernel.
@@ -265,13 +326,7 @@ impl Stack {
     fn read(&mut self, address: u64) -> Option<()> {
         self.length = 0;
         let len = usize::try_from((PAGE - address % PAGE).min(512)).ok()?;
-        let base = usize::try_from(address).ok()?;
-        let bytes = self.bytes.get_mut(..len)?;
-        let remote = [RemoteIoVec { base, len }];
-        let read = process_vm_readv(self.process, &mut [IoSliceMut::new(bytes)], &remote).ok()?;
-        if read != len {
-            return None;
-        }
+        copy(self.process, address, self.bytes.get_mut(..len)?)?;
         (self.start, self.length) = (address, len as u64);
         Some(())
     }
