@@ -1,6 +1,7 @@
 //! A lab made of mock servers, broken in one place at a time: each link must be able to fail, and only where it should.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,11 @@ enum Fault {
     TargetIsDown,
     EdgeIsScraped,
     NoAlertmanager,
+    NoProfile,
+    ProfileIsHtml,
+    SamplesOfAnotherSpan,
+    SamplesElsewhere,
+    SpanNamesNoProfile,
 }
 
 /// What the lab has seen, and what is wrong with it.
@@ -146,11 +152,80 @@ fn edge(lab: &Lab, request: &Request) -> ResponseTemplate {
     answer.set_body_json(body)
 }
 
-fn users(lab: &Lab, _: &Request) -> ResponseTemplate {
-    if lab.fault == Fault::UsersIsNotReady {
-        return ResponseTemplate::new(503).set_body_json(json!({"ready": false}));
+/// The span of `/do_long_work`.
+const LONG_WORK: &str = "5555555555555555";
+
+fn users(lab: &Lab, request: &Request) -> ResponseTemplate {
+    match request.url.path() {
+        "/do_long_work" => {
+            let header = request
+                .headers
+                .get("traceparent")
+                .and_then(|value| value.to_str().ok());
+            let caller = Traceparent::parse(header.unwrap_or_default()).expect("a traceparent");
+            let named = Traceparent {
+                trace: caller.trace.clone(),
+                span: LONG_WORK.to_owned(),
+                sampled: true,
+            };
+            let mut all = lab.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push(Seen {
+                path: "/do_long_work".to_owned(),
+                caller: caller.span,
+                trace: caller.trace.to_string(),
+                span: LONG_WORK.to_owned(),
+            });
+            ResponseTemplate::new(200)
+                .insert_header("traceparent", named.to_string().as_str())
+                .set_body_json(json!({"worked_seconds": 1.0}))
+        }
+        "/debug/pprof/profile" => profile(lab.fault),
+        _ if lab.fault == Fault::UsersIsNotReady => {
+            ResponseTemplate::new(503).set_body_json(json!({"ready": false}))
+        }
+        _ => ResponseTemplate::new(200),
     }
-    ResponseTemplate::new(200)
+}
+
+/// A profile of two functions, in protobuf by hand: the handler and another one.
+fn profile(fault: Fault) -> ResponseTemplate {
+    if fault == Fault::NoProfile {
+        return ResponseTemplate::new(404).set_body_string("nothing here");
+    }
+    if fault == Fault::ProfileIsHtml {
+        return ResponseTemplate::new(200).set_body_raw("<html>", "text/html");
+    }
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(content.len()).expect("short");
+        [&[number << 3 | 2, length], content].concat()
+    }
+    let span = if fault == Fault::SamplesOfAnotherSpan {
+        "6666666666666666"
+    } else {
+        LONG_WORK
+    };
+    let elsewhere = if fault == Fault::SamplesElsewhere {
+        20
+    } else {
+        5
+    };
+    let mut pprof = Vec::new();
+    for (location, samples) in [(1, 100 - elsewhere), (2, elsewhere)] {
+        let label = field(3, &[1 << 3, 1, 2 << 3, 2]);
+        let content = [field(1, &[location]), field(2, &[samples, 0]), label].concat();
+        pprof.extend(field(2, &content));
+        // A location, its line and the function of the same number.
+        let line = field(4, &[1 << 3, location]);
+        pprof.extend(field(4, &[&[1 << 3, location], &line[..]].concat()));
+        pprof.extend(field(5, &[1 << 3, location, 2 << 3, location + 2]));
+    }
+    for text in ["", "span_id", span, "users::work::spin", "elsewhere"] {
+        pprof.extend(field(6, text.as_bytes()));
+    }
+    let mut gzip = flate2::read::GzEncoder::new(&*pprof, flate2::Compression::fast());
+    let mut body = Vec::new();
+    gzip.read_to_end(&mut body).expect("memory");
+    ResponseTemplate::new(200).set_body_bytes(body)
 }
 
 fn jaeger(lab: &Lab, request: &Request) -> ResponseTemplate {
@@ -229,6 +304,17 @@ fn trace(fault: Fault, seen: &Seen) -> Value {
     } else {
         seen.span.as_str()
     };
+    if seen.path == "/do_long_work" {
+        let mut attributes = server(false);
+        if fault != Fault::SpanNamesNoProfile {
+            attributes.push(("pyroscope.profile.id", LONG_WORK));
+        }
+        return json!({
+            "traceID": seen.trace,
+            "spans": [span(LONG_WORK, caller, "p2", "GET /do_long_work", &attributes)],
+            "processes": {"p2": {"serviceName": "users"}}
+        });
+    }
     let mut spans = vec![span(first, caller, "p1", "GET /users", &server(false))];
     if seen.path == "/albums" {
         if fault != Fault::NoAlbumsCall {
@@ -583,6 +669,7 @@ const EXEMPLARS: [&str; 2] = [
     "exemplar of users -> trace",
     "exemplar of edge's spans -> trace",
 ];
+const SAMPLES: &str = "span -> its samples";
 const LOGS: [&str; 2] = ["trace -> log lines of edge", "trace -> log lines of users"];
 
 /// The links that must fail, and no other.
@@ -602,7 +689,7 @@ fn expected(fault: Fault) -> Vec<&'static str> {
         Fault::UserIsNotFiltered => vec!["edge answers /user/admin"],
         Fault::SomeRequestsFail => vec!["every request is served"],
         Fault::UsersIsNotReady => vec!["services are ready"],
-        Fault::NoTraces => all(&[&TRACES, &LOGS, &EXEMPLARS]),
+        Fault::NoTraces => all(&[&TRACES, &LOGS, &EXEMPLARS, &[SAMPLES]]),
         Fault::NoUsersSpan => vec![TRACES[0], TRACES[1], LOGS[1]],
         Fault::WrongParent => vec![TRACES[0], TRACES[1]],
         Fault::CallerIsLost => vec![TRACES[0], TRACES[2]],
@@ -642,17 +729,22 @@ fn expected(fault: Fault) -> Vec<&'static str> {
                 "Prometheus -> Alertmanager",
             ],
         ]),
-        Fault::JaegerSendsHtml => all(&[&TRACES, &EXEMPLARS]),
+        Fault::JaegerSendsHtml => all(&[&TRACES, &EXEMPLARS, &[SAMPLES]]),
         Fault::EdgeDropsSpans => vec!["the services dropped nothing"],
         Fault::SpansFailed | Fault::SpansStuck | Fault::QueueIsFull => {
             vec!["nothing was lost on the way"]
         }
         Fault::TargetIsDown | Fault::EdgeIsScraped => vec!["every Prometheus target is up"],
         Fault::NoAlertmanager => vec!["Prometheus -> Alertmanager"],
+        Fault::NoProfile
+        | Fault::ProfileIsHtml
+        | Fault::SamplesOfAnotherSpan
+        | Fault::SamplesElsewhere
+        | Fault::SpanNamesNoProfile => vec![SAMPLES],
     }
 }
 
-const FAULTS: [Fault; 37] = [
+const FAULTS: [Fault; 42] = [
     Fault::None,
     Fault::EdgeAnswers500,
     Fault::EdgeSendsHtml,
@@ -690,6 +782,11 @@ const FAULTS: [Fault; 37] = [
     Fault::TargetIsDown,
     Fault::EdgeIsScraped,
     Fault::NoAlertmanager,
+    Fault::NoProfile,
+    Fault::ProfileIsHtml,
+    Fault::SamplesOfAnotherSpan,
+    Fault::SamplesElsewhere,
+    Fault::SpanNamesNoProfile,
 ];
 
 #[tokio::test]

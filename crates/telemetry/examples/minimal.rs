@@ -5,6 +5,7 @@
 //! cargo run -p telemetry --example minimal
 //! curl -i http://127.0.0.1:3000/hello/you     # spans and log records appear where it runs
 //! curl http://127.0.0.1:3000/metrics          # what Prometheus would scrape
+//! go tool pprof -top http://127.0.0.1:3000/debug/pprof/profile?seconds=5
 //! ```
 //!
 //! Without these variables it sends OTLP to http://localhost:4318.
@@ -17,6 +18,7 @@ async fn main() -> anyhow::Result<()> {
     let app = Router::new()
         .route("/hello/{name}", get(hello))
         .merge(telemetry.metrics_router())
+        .merge(telemetry.pprof_router())
         .layer(telemetry.http_server());
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;

@@ -28,6 +28,7 @@ use crate::database::Database;
 use crate::http::{Client, ServerLayer};
 use crate::metrics::{Histogram, Metrics};
 use crate::otlp::{Counts, LogLayer, LogPipe, SpanPipe, Target};
+use crate::profiling::{self, Pusher};
 use crate::settings::{Exporter, OtlpEncoder, OtlpProtocol, Propagator, Settings, Signal};
 use crate::{Error, Propagation, exporters, resource};
 
@@ -182,7 +183,8 @@ impl Builder {
         Ok(self)
     }
 
-    /// Builds without touching anything global: for tests that run side by side.
+    /// Builds without touching anything global: for tests that run side by side. The one exception is
+    /// the CPU profiler, which a process has once, where `PYROSCOPE_ENDPOINT` is set.
     pub fn build(self) -> Telemetry {
         let scraped =
             !self.settings.disabled && self.settings.metrics.contains(&Exporter::Prometheus);
@@ -203,6 +205,11 @@ impl Builder {
         for (signal, counts) in self.counts {
             metrics.exports(signal, counts);
         }
+        let profiling = self.settings.profiling && !self.settings.disabled;
+        let pyroscope = self.settings.pyroscope.as_ref();
+        let pusher = pyroscope
+            .filter(|_| profiling)
+            .and_then(|target| Pusher::start(target, &self.resource));
         Telemetry {
             tracer: tracer_provider
                 .as_ref()
@@ -215,6 +222,7 @@ impl Builder {
             logger_provider,
             meter_provider,
             log_layer: self.log_layer,
+            pusher,
             settings: self.settings,
             finished: false,
         }
@@ -287,6 +295,7 @@ pub struct Telemetry {
     logger_provider: Option<SdkLoggerProvider>,
     log_layer: Option<LogLayer>,
     meter_provider: Option<SdkMeterProvider>,
+    pusher: Option<Pusher>,
     finished: bool,
 }
 
@@ -299,6 +308,7 @@ impl Telemetry {
             self.propagation.clone(),
             &self.metrics,
             access_log,
+            self.profiling(),
         )
     }
 
@@ -335,6 +345,22 @@ impl Telemetry {
             }
         };
         Router::new().route("/metrics", get(page))
+    }
+
+    /// `GET /debug/pprof/profile?seconds=`: a CPU profile for `go tool pprof` and everything else that
+    /// reads its format; empty when profiles are off (`TELEMETRY_PROFILING`, `OTEL_SDK_DISABLED`).
+    ///
+    /// It tells names of functions and what is asked most: keep it from the outside world.
+    pub fn pprof_router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        if self.profiling() {
+            profiling::router()
+        } else {
+            Router::new()
+        }
+    }
+
+    fn profiling(&self) -> bool {
+        self.settings.profiling && !self.settings.disabled
     }
 
     /// What `tracing` goes through: lines on standard output, records to the log exporters, and
@@ -381,7 +407,7 @@ impl Telemetry {
         })
     }
 
-    /// Flushes traces and logs, then metrics, off the async threads. Call it after the last
+    /// Flushes traces, logs and profiles, then metrics, off the async threads. Call it after the last
     /// request was answered.
     ///
     /// # Errors
@@ -398,16 +424,24 @@ impl Telemetry {
         }
         let (tracer, logger) = (self.tracer_provider.as_ref(), self.logger_provider.as_ref());
         // Side by side: with a receiver that is away, each takes its whole time.
-        let (traces, logs) = std::thread::scope(|scope| {
+        let pusher = &mut self.pusher;
+        let (traces, logs, profiles) = std::thread::scope(|scope| {
             let traces = scope.spawn(|| tracer.map(|p| p.shutdown_with_timeout(FLUSH_TIMEOUT)));
+            let profiles = scope.spawn(move || pusher.as_mut().map(|p| p.stop(FLUSH_TIMEOUT)));
             let logs = logger.map(|p| p.shutdown_with_timeout(FLUSH_TIMEOUT));
-            (traces.join().ok().flatten(), logs)
+            let profiles = profiles.join().ok().flatten();
+            (traces.join().ok().flatten(), logs, profiles)
         });
         let meter = self.meter_provider.as_ref();
         let metrics = meter.map(|provider| provider.shutdown_with_timeout(FLUSH_TIMEOUT));
         let failures: Vec<_> = [("traces", traces), ("logs", logs), ("metrics", metrics)]
             .into_iter()
             .filter_map(|(signal, result)| Some(format!("{signal}: {}", result?.err()?)))
+            .chain(
+                profiles
+                    .and_then(Result::err)
+                    .map(|error| format!("profiles: {error}")),
+            )
             .collect();
         if failures.is_empty() {
             Ok(())

@@ -9,6 +9,7 @@ pub mod http;
 mod log_format;
 pub mod metrics;
 mod otlp;
+pub mod profiling;
 mod resource;
 pub mod settings;
 

@@ -6,6 +6,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use url::Url;
 
 /// Where one signal goes. A list may name several, `OTEL_TRACES_EXPORTER=otlp,console`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +114,37 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where profiles are pushed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pyroscope {
+    /// `PYROSCOPE_ENDPOINT`; the path of the push is added to it.
+    pub endpoint: Url,
+    /// `PYROSCOPE_BASIC_AUTH_USER`.
+    pub user: Option<String>,
+    /// `PYROSCOPE_BASIC_AUTH_PASSWORD`.
+    pub password: Option<Secret>,
+    /// `PYROSCOPE_TENANT_ID`.
+    pub tenant: Option<String>,
+    /// `PYROSCOPE_UPLOAD_INTERVAL`, default 10 s.
+    pub interval: Duration,
+}
+
+/// Text that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub(crate) fn get(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(not shown)")
+    }
+}
+
 /// A variable whose value was ignored, and what is used in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
@@ -167,6 +201,10 @@ pub struct Settings {
     /// `TELEMETRY_SQL_COMMENTS_PER_SECOND`, default 100: how many statements a second carry their
     /// trace as a comment; 0 means none.
     pub sql_comments_per_second: u32,
+    /// `TELEMETRY_PROFILING`: `auto`, the default, or `off`.
+    pub profiling: bool,
+    /// `PYROSCOPE_*`; without an endpoint profiles are taken on request only.
+    pub pyroscope: Option<Pyroscope>,
     /// `LOG_FORMAT`, default `text`.
     pub log_format: LogFormat,
     /// `RUST_LOG`, default `info`: what is logged, on standard output and by OTLP alike.
@@ -207,6 +245,8 @@ impl Settings {
             service_name: reader.get("OTEL_SERVICE_NAME"),
             otlp_encoder: reader.otlp_encoder(),
             sql_comments_per_second: reader.sql_comments_per_second(),
+            profiling: reader.profiling(),
+            pyroscope: reader.pyroscope(),
             log_format: reader.log_format(),
             log_filter: reader.log_filter(),
             warnings: reader.warnings,
@@ -365,6 +405,58 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         }
     }
 
+    fn profiling(&mut self) -> bool {
+        const NAME: &str = "TELEMETRY_PROFILING";
+        match self.get(NAME).as_deref().map(str::trim) {
+            None | Some("auto") => true,
+            Some("off") => false,
+            Some(other) => {
+                let other = other.to_owned();
+                self.warn(NAME, &other, "auto or off", "auto");
+                true
+            }
+        }
+    }
+
+    fn pyroscope(&mut self) -> Option<Pyroscope> {
+        const NAME: &str = "PYROSCOPE_ENDPOINT";
+        let text = self.get(NAME)?;
+        let endpoint = text.trim().parse::<Url>().ok();
+        let usable = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        let Some(endpoint) = endpoint.filter(usable) else {
+            // It may hold a password.
+            let shown = if text.contains('@') {
+                "(not shown)"
+            } else {
+                &text
+            };
+            let expected = "an address such as http://localhost:4040";
+            self.warn(NAME, shown, expected, "no push of profiles");
+            return None;
+        };
+        Some(Pyroscope {
+            endpoint,
+            user: self.get("PYROSCOPE_BASIC_AUTH_USER"),
+            password: self.get("PYROSCOPE_BASIC_AUTH_PASSWORD").map(Secret),
+            tenant: self.get("PYROSCOPE_TENANT_ID"),
+            interval: self.upload_interval(),
+        })
+    }
+
+    fn upload_interval(&mut self) -> Duration {
+        const NAME: &str = "PYROSCOPE_UPLOAD_INTERVAL";
+        const USUAL: Duration = Duration::from_secs(10);
+        let Some(text) = self.get(NAME) else {
+            return USUAL;
+        };
+        let number = text.trim().trim_end_matches('s').parse();
+        if let Ok(seconds @ 1..=3600) = number {
+            return Duration::from_secs(seconds);
+        }
+        self.warn(NAME, &text, "seconds from 1 to 3600, such as 15s", "10s");
+        USUAL
+    }
+
     fn log_filter(&mut self) -> String {
         let Some(filter) = self.get("RUST_LOG") else {
             return "info".to_owned();
@@ -498,5 +590,54 @@ mod tests {
     fn only_the_word_true_disables() {
         assert!(read(&[("OTEL_SDK_DISABLED", "TRUE")]).disabled);
         assert!(!read(&[("OTEL_SDK_DISABLED", "1")]).disabled);
+    }
+
+    #[test]
+    fn profiles_are_on_and_pushed_nowhere() {
+        let settings = read(&[]);
+        assert!(settings.profiling);
+        assert_eq!(settings.pyroscope, None);
+        assert!(!read(&[("TELEMETRY_PROFILING", "off")]).profiling);
+        let unclear = read(&[("TELEMETRY_PROFILING", "maybe")]);
+        assert!(unclear.profiling);
+        assert_eq!(unclear.warnings[0].variable, "TELEMETRY_PROFILING");
+    }
+
+    #[test]
+    fn pyroscope_s_variables() {
+        let settings = read(&[
+            ("PYROSCOPE_ENDPOINT", "http://localhost:4040"),
+            ("PYROSCOPE_BASIC_AUTH_USER", "me"),
+            ("PYROSCOPE_BASIC_AUTH_PASSWORD", "hush"),
+            ("PYROSCOPE_TENANT_ID", "lab"),
+            ("PYROSCOPE_UPLOAD_INTERVAL", "15s"),
+        ]);
+        assert_eq!(settings.warnings, []);
+        assert!(!format!("{settings:?}").contains("hush"));
+        let pyroscope = settings.pyroscope.unwrap();
+        assert_eq!(pyroscope.endpoint.as_str(), "http://localhost:4040/");
+        assert_eq!(pyroscope.user.as_deref(), Some("me"));
+        assert_eq!(pyroscope.password.unwrap().get(), "hush");
+        assert_eq!(pyroscope.tenant.as_deref(), Some("lab"));
+        assert_eq!(pyroscope.interval, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_wrong_pyroscope_is_none_and_its_password_is_not_told() {
+        for endpoint in ["localhost:4040", "ftp://h", "http://", "http://u:hush@"] {
+            let settings = read(&[("PYROSCOPE_ENDPOINT", endpoint)]);
+            assert_eq!(settings.pyroscope, None, "{endpoint}");
+            let told = settings.warnings[0].to_string();
+            assert!(told.contains("PYROSCOPE_ENDPOINT"), "{told}");
+            assert!(!told.contains("hush"), "{told}");
+        }
+        for interval in ["0", "1m", "soon", "-1", "3601"] {
+            let settings = read(&[
+                ("PYROSCOPE_ENDPOINT", "http://h"),
+                ("PYROSCOPE_UPLOAD_INTERVAL", interval),
+            ]);
+            assert_eq!(settings.pyroscope.unwrap().interval.as_secs(), 10);
+            assert_eq!(settings.warnings.len(), 1, "{interval}");
+        }
     }
 }

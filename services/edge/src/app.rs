@@ -59,6 +59,7 @@ impl App {
             // says more than a front door that is closed.
             .merge(service::health(Readiness::default()))
             .merge(telemetry.metrics_router())
+            .merge(telemetry.pprof_router())
             .method_not_allowed_fallback(service::method_not_allowed)
             .fallback(service::not_found)
             .layer(CatchPanicLayer::custom(service::panicked))

@@ -248,7 +248,12 @@ async fn every_answer_names_its_trace_and_health_has_none() {
             .unwrap();
         assert!(answer.headers().contains_key("traceparent"), "{path}");
     }
-    for path in ["/healthz", "/readyz", "/metrics"] {
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/debug/pprof/profile?seconds=1",
+    ] {
         let answer = service
             .http
             .get(format!("{}{path}", service.base))

@@ -66,6 +66,7 @@ impl App {
             .merge(routes::do_long_work::router())
             .merge(service::health(self.readiness))
             .merge(telemetry.metrics_router())
+            .merge(telemetry.pprof_router())
             .method_not_allowed_fallback(service::method_not_allowed)
             .fallback(service::not_found)
             .layer(CatchPanicLayer::custom(service::panicked))

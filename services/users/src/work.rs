@@ -48,7 +48,7 @@ pub(crate) async fn burn(time: Duration) {
     let stop = StopOnDrop(Arc::default());
     let stopped = stop.0.clone();
     // It cannot panic, and is not aborted while it is awaited.
-    let _ = tokio::task::spawn_blocking(move || spin(time, &stopped)).await;
+    let _ = telemetry::profiling::spawn_blocking(move || spin(time, &stopped)).await;
 }
 
 /// A function of its own and never inlined: profiles show it by this name.

@@ -404,3 +404,21 @@ async fn a_late_a_lost_and_a_returned_database(_: PgPoolOptions, options: PgConn
     service.until("/readyz", StatusCode::OK).await;
     assert_eq!(service.get("/users").await.0, 200);
 }
+
+#[sqlx::test(migrations = false)]
+async fn profiles_are_served_and_in_no_signal(_: PgPoolOptions, options: PgConnectOptions) {
+    let service = Service::start(options, Faults::default()).await;
+    let (status, problem) = service.get("/debug/pprof/profile?seconds=0").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    let answer = service
+        .http
+        .get(format!("{}/debug/pprof/profile?seconds=1", service.base))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let gzip = answer.bytes().await.unwrap();
+    assert!(gzip.starts_with(&[0x1f, 0x8b]), "{} bytes", gzip.len());
+    let spans = service.spans.get_finished_spans().unwrap();
+    assert!(spans.iter().all(|span| !span.name.contains("pprof")));
+}

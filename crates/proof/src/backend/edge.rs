@@ -4,7 +4,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use url::Url;
 
-use crate::http::{self, AskError, Http};
+use crate::http::{self, AskError, Http, Raw};
 use crate::traceparent::Traceparent;
 
 /// A client of edge, or of any service that answers with a `traceparent` header.
@@ -64,16 +64,21 @@ impl Edge {
         if let Ok(value) = HeaderValue::from_str(traceparent) {
             headers.insert("traceparent", value);
         }
-        let raw = self.http.raw(&url, headers).await?;
+        self.http.raw(&url, headers).await.map(Answer::from)
+    }
+}
+
+impl From<Raw> for Answer {
+    fn from(raw: Raw) -> Self {
         let text = |name: &str| {
             let value = raw.headers.get(name)?.to_str().ok()?;
             Some(value.to_owned())
         };
-        Ok(Answer {
+        Self {
             status: raw.status,
             content_type: text("content-type").unwrap_or_default(),
             traceparent: text("traceparent"),
             body: raw.body,
-        })
+        }
     }
 }

@@ -6,6 +6,7 @@ mod jaeger;
 mod loki;
 mod postgres;
 mod prometheus;
+mod users;
 
 pub use alertmanager::Alertmanager;
 pub use edge::{Answer, Edge};
@@ -14,3 +15,4 @@ pub use loki::{LogLine, Loki};
 pub use postgres::{Postgres, PostgresError};
 pub(crate) use prometheus::total;
 pub use prometheus::{Exemplar, Labels, Prometheus, Sample, Target};
+pub use users::{Profile, Stack, Users};

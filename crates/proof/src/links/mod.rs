@@ -6,6 +6,7 @@ mod database;
 mod exemplars;
 mod logs;
 mod metrics;
+mod profiles;
 mod scrape;
 mod traces;
 
@@ -62,6 +63,7 @@ pub(crate) fn all<'a>(run: &'a Run<'a>) -> Vec<Planned<'a>> {
         metrics::links(run),
         exemplars::links(run),
         database::links(run),
+        profiles::links(run),
         collector::links(run),
         scrape::links(run),
     ]

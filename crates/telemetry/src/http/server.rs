@@ -24,9 +24,13 @@ use pin_project_lite::pin_project;
 use super::{bounded, known_method, protocol_version, status_text};
 use crate::Propagation;
 use crate::metrics::{BoundHistogram, Histogram, Metrics};
+use crate::profiling::{self, Entered, Tag};
 
 /// Paths that no signal speaks of: they are asked all the time and by machines only.
-const EXCLUDED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+const EXCLUDED: [&str; 4] = ["/healthz", "/readyz", "/metrics", profiling::PATH];
+
+/// By this attribute a span says that a profile has samples of it, and under which `span_id`.
+const PROFILE_ID: &str = "pyroscope.profile.id";
 
 /// `error.type` of a request whose caller went away before the answer.
 const CANCELLED: &str = "cancelled";
@@ -44,6 +48,7 @@ struct Server {
     tracer: Option<SdkTracer>,
     propagation: Propagation,
     access_log: bool,
+    profiling: bool,
     durations: Durations,
 }
 
@@ -53,6 +58,7 @@ impl ServerLayer {
         propagation: Propagation,
         metrics: &Metrics,
         access_log: bool,
+        profiling: bool,
     ) -> Self {
         let histogram = metrics.duration(
             HTTP_SERVER_REQUEST_DURATION,
@@ -68,6 +74,7 @@ impl ServerLayer {
                 tracer,
                 propagation,
                 access_log,
+                profiling,
                 durations,
             }),
         }
@@ -168,6 +175,9 @@ struct Exchange {
     route: Option<MatchedPath>,
     path: Option<Box<str>>,
     started: Instant,
+    /// Whose its CPU time is in profiles, if there are any.
+    tag: Option<Tag>,
+    profiled: bool,
     finished: bool,
 }
 
@@ -189,19 +199,42 @@ impl Exchange {
         let path = server
             .access_log
             .then(|| bounded(request.uri().path()).into());
-        Self {
+        let tag = server.profiling.then(|| {
+            let route = route.as_ref().map(MatchedPath::as_str);
+            // Without a tracer, the context's span is the caller's.
+            let span = server.tracer.is_some().then(|| context.span());
+            Tag::of_request(method, route, span.as_ref().map(|span| span.span_context()))
+        });
+        let mut exchange = Self {
             server,
             context,
             method,
             route,
             path,
             started: Instant::now(),
+            tag,
+            profiled: false,
             finished: false,
-        }
+        };
+        exchange.name_profile();
+        exchange
     }
 
-    fn enter(&self) -> ContextGuard {
-        self.context.clone().attach()
+    fn enter(&self) -> (ContextGuard, Option<Entered>) {
+        (self.context.clone().attach(), self.tag.map(Tag::enter))
+    }
+
+    /// Asked when the request begins and when it ends: a profile may begin or end in between.
+    fn name_profile(&mut self) {
+        if self.profiled || self.tag.is_none() || !profiling::active() {
+            return;
+        }
+        let span = self.context.span();
+        if span.is_recording() {
+            self.profiled = true;
+            let id = span.span_context().span_id().to_string();
+            span.set_attribute(KeyValue::new(PROFILE_ID, id));
+        }
     }
 
     fn route(&self) -> Option<&str> {
@@ -210,6 +243,7 @@ impl Exchange {
 
     fn answered<R>(&mut self, response: &mut Response<R>) {
         self.finished = true;
+        self.name_profile();
         let status = response.status().as_u16();
         let failed = (status >= 500).then(|| status_text(status));
         let elapsed = self.started.elapsed().as_secs_f64();
@@ -262,6 +296,7 @@ impl Drop for Exchange {
         if self.finished {
             return;
         }
+        self.name_profile();
         let elapsed = self.started.elapsed().as_secs_f64();
         self.record(elapsed, None, Some(CANCELLED));
         let span = self.context.span();

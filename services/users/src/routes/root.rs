@@ -11,5 +11,7 @@ pub(crate) fn router() -> Router<AppState> {
 }
 
 async fn root() -> Json<Value> {
-    Json(json!({ "service": "users", "paths": ["/users", "/do_long_work", "/metrics"] }))
+    Json(
+        json!({ "service": "users", "paths": ["/users", "/do_long_work", "/metrics", "/debug/pprof/profile"] }),
+    )
 }
