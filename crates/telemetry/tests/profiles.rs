@@ -524,7 +524,7 @@ mod broken_chain {
             1,
             0xdead_beef_0000,
             0x8000_0000_0000_0000,
-            u64::MAX & !7,
+            !7,
             text & !7,
             (&raw const on_the_stack) as u64,
         ];
