@@ -379,7 +379,7 @@ fn series(lab: &Lab, query: &str) -> Vec<Value> {
         return vec![one(
             &[
                 ("__name__", "otelcol_exporter_send_failed_spans"),
-                ("exporter", "otlp_grpc/jaeger"),
+                ("exporter", "otlp_http/jaeger"),
             ],
             lost,
         )];
@@ -424,7 +424,7 @@ fn series(lab: &Lab, query: &str) -> Vec<Value> {
             one(
                 &[
                     ("__name__", "otelcol_exporter_sent_spans"),
-                    ("exporter", "otlp_grpc/jaeger"),
+                    ("exporter", "otlp_http/jaeger"),
                 ],
                 sent,
             ),
