@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use opentelemetry::trace::{
     FutureExt, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer,
 };
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::{Context, KeyValue, StringValue};
 use opentelemetry_sdk::trace::SdkTracer;
 use opentelemetry_semantic_conventions::attribute::{
     DB_COLLECTION_NAME, DB_NAMESPACE, DB_OPERATION_NAME, DB_QUERY_TEXT, DB_RESPONSE_STATUS_CODE,
@@ -36,8 +38,8 @@ pub struct Statement {
 }
 
 /// A pool of connections to one PostgreSQL database: each statement run through it gets a client
-/// span, is measured, and carries its trace as a comment that `pg_stat_activity` and the server's
-/// log show.
+/// span and is measured; up to `TELEMETRY_SQL_COMMENTS_PER_SECOND` of them carry their trace as a
+/// comment that `pg_stat_activity` and the server's log show.
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: PgPool,
@@ -46,11 +48,15 @@ pub struct Database {
 
 #[derive(Debug)]
 struct Instruments {
-    peer: String,
-    namespace: String,
-    address: String,
+    /// What all spans say alike: shared text, not copied.
+    peer: StringValue,
+    namespace: StringValue,
+    address: StringValue,
     port: u16,
     tracer: Option<SdkTracer>,
+    /// A comment makes a statement one that the server must parse again, in a round trip of its
+    /// own: that is bounded.
+    comments: Option<DefaultDirectRateLimiter>,
     enabled: bool,
     histogram: Histogram,
     series: RwLock<HashMap<Outcome, BoundHistogram>>,
@@ -70,14 +76,18 @@ impl Database {
         tracer: Option<SdkTracer>,
         metrics: &Metrics,
         histogram: Histogram,
+        comments_per_second: u32,
     ) -> Self {
         let options = pool.connect_options();
+        let comments = NonZeroU32::new(comments_per_second)
+            .map(|comments| RateLimiter::direct(Quota::per_second(comments)));
         let instruments = Instruments {
-            peer: peer.to_owned(),
-            namespace: options.get_database().unwrap_or_default().to_owned(),
-            address: options.get_host().to_owned(),
+            peer: shared(peer),
+            namespace: shared(options.get_database().unwrap_or_default()),
+            address: shared(options.get_host()),
             port: options.get_port(),
             tracer,
+            comments,
             enabled: metrics.enabled(),
             histogram,
             series: RwLock::default(),
@@ -116,7 +126,7 @@ impl Database {
             started: Instant::now(),
             result: None,
         };
-        let prepared = Prepared::new(statement, operation.context.span().span_context());
+        let prepared = instruments.prepare(statement, operation.context.span().span_context());
         let answer = execute(prepared, &self.pool)
             .with_context(operation.context.clone())
             .await;
@@ -147,6 +157,31 @@ impl Instruments {
         parent.with_span(span)
     }
 
+    /// Appends the trace when the span is sampled, in the form sqlcommenter gave it:
+    /// `/*traceparent='00-...'*/`. A text that differs each time must not fill the connection's
+    /// cache of prepared statements, so that it is prepared for this once only.
+    fn prepare(&self, statement: &Statement, span: &SpanContext) -> Prepared {
+        let commented = span.is_sampled()
+            && span.is_valid()
+            && self
+                .comments
+                .as_ref()
+                .is_some_and(|comments| comments.check().is_ok());
+        if !commented {
+            return Prepared {
+                sql: statement.text.into_sql_str(),
+                persistent: true,
+            };
+        }
+        let (trace, span) = (span.trace_id(), span.span_id());
+        let commented = format!("{} /*traceparent='00-{trace}-{span}-01'*/", statement.text);
+        // The text is a constant, and what is appended is hexadecimal digits.
+        Prepared {
+            sql: AssertSqlSafe(commented).into_sql_str(),
+            persistent: false,
+        }
+    }
+
     fn series(&self, statement: &Statement, error_type: Option<&str>) -> BoundHistogram {
         // Failures are rare, so that only they pay for an owned key.
         let key = Outcome {
@@ -173,6 +208,11 @@ impl Instruments {
     }
 }
 
+/// Text that is counted, not copied, when it is cloned.
+fn shared(text: &str) -> StringValue {
+    Arc::<str>::from(text).into()
+}
+
 /// A statement ready to bind.
 #[derive(Debug)]
 pub struct Prepared {
@@ -181,25 +221,6 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Appends the trace when the span is sampled, in the form sqlcommenter gave it:
-    /// `/*traceparent='00-...'*/`. A text that differs each time must not fill the connection's
-    /// cache of prepared statements, so that it is prepared for this once only.
-    fn new(statement: &Statement, span: &SpanContext) -> Self {
-        if !span.is_sampled() || !span.is_valid() {
-            return Self {
-                sql: statement.text.into_sql_str(),
-                persistent: true,
-            };
-        }
-        let (trace, span) = (span.trace_id(), span.span_id());
-        let commented = format!("{} /*traceparent='00-{trace}-{span}-01'*/", statement.text);
-        // The text is a constant, and what is appended is hexadecimal digits.
-        Self {
-            sql: AssertSqlSafe(commented).into_sql_str(),
-            persistent: false,
-        }
-    }
-
     /// For statements whose rows are mapped to a type.
     pub fn query_as<T: for<'r> FromRow<'r, PgRow>>(
         self,
@@ -282,5 +303,57 @@ impl Drop for Operation<'_> {
             span.set_status(Status::error(failure.message));
         }
         span.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+
+    use super::*;
+
+    const ONE: Statement = Statement {
+        operation: "SELECT",
+        collection: "one",
+        text: "SELECT 1",
+    };
+
+    fn commented(comments_per_second: u32, flags: TraceFlags) -> Vec<String> {
+        let pool = PgPool::connect_lazy("postgres://nobody@localhost/nothing").unwrap();
+        let metrics = Metrics::new(None, false, &[]);
+        let histogram = Database::histogram(&metrics);
+        let database = Database::new(
+            pool,
+            "postgres",
+            None,
+            &metrics,
+            histogram,
+            comments_per_second,
+        );
+        let ids = (TraceId::from(0xabc_u128), SpanId::from(0xdef_u64));
+        let span = SpanContext::new(ids.0, ids.1, flags, false, TraceState::default());
+        let prepare = |_| {
+            let prepared = database.instruments.prepare(&ONE, &span);
+            // A text of its own must not stay in the connection's cache.
+            assert_eq!(prepared.persistent, prepared.sql.as_str() == ONE.text);
+            prepared.sql.as_str().to_owned()
+        };
+        (0..3).map(prepare).collect()
+    }
+
+    #[tokio::test]
+    async fn so_many_statements_a_second_carry_their_trace() {
+        let comment =
+            "SELECT 1 /*traceparent='00-00000000000000000000000000000abc-0000000000000def-01'*/";
+        assert_eq!(
+            commented(2, TraceFlags::SAMPLED),
+            [comment, comment, "SELECT 1"]
+        );
+        assert_eq!(commented(0, TraceFlags::SAMPLED), ["SELECT 1"; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_span_that_is_not_sampled_is_not_named() {
+        assert_eq!(commented(100, TraceFlags::default()), ["SELECT 1"; 3]);
     }
 }

@@ -27,7 +27,7 @@ use tracing_subscriber::{EnvFilter, Registry};
 use crate::database::Database;
 use crate::http::{Client, ServerLayer};
 use crate::metrics::{Histogram, Metrics};
-use crate::otlp::{Counts, LogPipe, SpanPipe, Target};
+use crate::otlp::{Counts, LogLayer, LogPipe, SpanPipe, Target};
 use crate::settings::{Exporter, OtlpEncoder, OtlpProtocol, Propagator, Settings, Signal};
 use crate::{Error, Propagation, exporters, resource};
 
@@ -77,6 +77,7 @@ pub struct Builder {
     logs: bool,
     metrics: bool,
     counts: Vec<(Signal, Arc<Counts>)>,
+    log_layer: Option<LogLayer>,
 }
 
 impl Builder {
@@ -93,6 +94,7 @@ impl Builder {
             logs: false,
             metrics: false,
             counts: Vec::new(),
+            log_layer: None,
         }
     }
 
@@ -148,6 +150,10 @@ impl Builder {
                 (Exporter::Otlp, Some(target)) => {
                     let pipe = LogPipe::new(target);
                     self.counts.push((Signal::Logs, pipe.counts()));
+                    // With a second exporter the SDK hands each record to both.
+                    if self.settings.logs == [Exporter::Otlp] {
+                        self.log_layer = Some(pipe.layer());
+                    }
                     self.logger.with_log_processor(pipe)
                 }
                 (Exporter::Otlp, None) => {
@@ -208,6 +214,7 @@ impl Builder {
             tracer_provider,
             logger_provider,
             meter_provider,
+            log_layer: self.log_layer,
             settings: self.settings,
             finished: false,
         }
@@ -278,6 +285,7 @@ pub struct Telemetry {
     database_durations: Histogram,
     tracer_provider: Option<SdkTracerProvider>,
     logger_provider: Option<SdkLoggerProvider>,
+    log_layer: Option<LogLayer>,
     meter_provider: Option<SdkMeterProvider>,
     finished: bool,
 }
@@ -304,7 +312,9 @@ impl Telemetry {
     /// Wraps a PostgreSQL pool; `peer` is the database's name as a node of the service graph.
     pub fn database(&self, pool: sqlx::PgPool, peer: &str) -> Database {
         let histogram = self.database_durations.clone();
-        Database::new(pool, peer, self.tracer.clone(), &self.metrics, histogram)
+        let comments = self.settings.sql_comments_per_second;
+        let tracer = self.tracer.clone();
+        Database::new(pool, peer, tracer, &self.metrics, histogram, comments)
     }
 
     /// Makes instruments of your own.
@@ -336,7 +346,9 @@ impl Telemetry {
             .with_ansi(false)
             .with_filter(self.filter());
         layers.push(lines.boxed());
-        if let Some(provider) = &self.logger_provider {
+        if let Some(records) = &self.log_layer {
+            layers.push(records.clone().with_filter(self.exported()).boxed());
+        } else if let Some(provider) = &self.logger_provider {
             let records = OpenTelemetryTracingBridge::new(provider).with_filter(self.exported());
             layers.push(records.boxed());
         }

@@ -164,6 +164,9 @@ pub struct Settings {
     pub service_name: Option<String>,
     /// `TELEMETRY_OTLP_ENCODER`: `direct`, the default, or `sdk`.
     pub otlp_encoder: OtlpEncoder,
+    /// `TELEMETRY_SQL_COMMENTS_PER_SECOND`, default 100: how many statements a second carry their
+    /// trace as a comment; 0 means none.
+    pub sql_comments_per_second: u32,
     /// `LOG_FORMAT`, default `text`.
     pub log_format: LogFormat,
     /// `RUST_LOG`, default `info`: what is logged, on standard output and by OTLP alike.
@@ -203,6 +206,7 @@ impl Settings {
             prometheus_listener: reader.prometheus_listener(),
             service_name: reader.get("OTEL_SERVICE_NAME"),
             otlp_encoder: reader.otlp_encoder(),
+            sql_comments_per_second: reader.sql_comments_per_second(),
             log_format: reader.log_format(),
             log_filter: reader.log_filter(),
             warnings: reader.warnings,
@@ -322,6 +326,18 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             }),
         };
         Some(SocketAddr::new(ip, port))
+    }
+
+    fn sql_comments_per_second(&mut self) -> u32 {
+        const NAME: &str = "TELEMETRY_SQL_COMMENTS_PER_SECOND";
+        const DEFAULT: u32 = 100;
+        let Some(text) = self.get(NAME) else {
+            return DEFAULT;
+        };
+        text.trim().parse().unwrap_or_else(|_| {
+            self.warn(NAME, &text, "a whole number, 0 for none", "100");
+            DEFAULT
+        })
     }
 
     fn log_format(&mut self) -> LogFormat {
@@ -448,6 +464,7 @@ mod tests {
             ("OTEL_EXPORTER_PROMETHEUS_PORT", "99999"),
             ("RUST_LOG", "users=loud"),
             ("LOG_FORMAT", "xml"),
+            ("TELEMETRY_SQL_COMMENTS_PER_SECOND", "-1"),
             ("OTEL_PROPAGATORS", "b3,tracecontext"),
         ]);
         let mut names: Vec<_> = settings
@@ -463,7 +480,8 @@ mod tests {
                 "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
                 "OTEL_EXPORTER_PROMETHEUS_PORT",
                 "OTEL_PROPAGATORS",
-                "RUST_LOG"
+                "RUST_LOG",
+                "TELEMETRY_SQL_COMMENTS_PER_SECOND"
             ]
         );
         assert_eq!(settings.traces_protocol, OtlpProtocol::HttpProtobuf);
@@ -473,6 +491,7 @@ mod tests {
         );
         assert_eq!(settings.propagators, [Propagator::TraceContext]);
         assert_eq!(settings.log_filter, "info");
+        assert_eq!(settings.sql_comments_per_second, 100);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use service::Readiness;
+use sqlx::Connection as _;
 use sqlx::postgres::PgPoolOptions;
 use telemetry::Telemetry;
 use telemetry::database::{Database, Statement};
@@ -12,6 +13,9 @@ use crate::settings;
 
 /// How long a request waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that was idle for longer is asked whether it still works before it is used.
+const TRUSTED: Duration = Duration::from_secs(1);
 
 /// How often the database is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -110,6 +114,17 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // A connection that was in use a moment ago is not asked whether it still works: that
+            // would be a round trip a request.
+            .test_before_acquire(false)
+            .before_acquire(|connection, usage| {
+                Box::pin(async move {
+                    if usage.idle_for > TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(settings.options.clone().application_name("users"));
         let database = telemetry.database(pool, "postgres");
         let (done, migrated) = tokio::sync::watch::channel(false);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{FutureExt, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer};
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::{Context, KeyValue, StringValue};
 use opentelemetry_http::HeaderInjector;
 use opentelemetry_sdk::trace::SdkTracer;
 use opentelemetry_semantic_conventions::attribute::{
@@ -30,7 +30,7 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Instruments {
-    peer: String,
+    peer: StringValue,
     tracer: Option<SdkTracer>,
     propagation: Propagation,
     enabled: bool,
@@ -56,7 +56,7 @@ impl Client {
         histogram: Histogram,
     ) -> Self {
         let instruments = Instruments {
-            peer: peer.to_owned(),
+            peer: Arc::<str>::from(peer).into(),
             tracer,
             propagation,
             enabled: metrics.enabled(),

@@ -21,7 +21,7 @@ const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
 /// `ScopeSpans.spans` or `ScopeLogs.log_records`, by chance the same number.
-const ITEMS: u32 = 2;
+pub(super) const ITEMS: u32 = 2;
 
 /// One element of `ScopeSpans.spans`.
 pub(super) fn span(out: &mut Vec<u8>, span: &SpanData) {
@@ -224,22 +224,22 @@ fn string_value(out: &mut Vec<u8>, value: &str) {
     always_bytes(out, 1, value.as_bytes());
 }
 
-fn bool_value(out: &mut Vec<u8>, value: bool) {
+pub(super) fn bool_value(out: &mut Vec<u8>, value: bool) {
     encode_key(2, WireType::Varint, out);
     encode_varint(value.into(), out);
 }
 
-fn int_value(out: &mut Vec<u8>, value: i64) {
+pub(super) fn int_value(out: &mut Vec<u8>, value: i64) {
     encode_key(3, WireType::Varint, out);
     encode_varint(value.cast_unsigned(), out);
 }
 
-fn double_value(out: &mut Vec<u8>, value: f64) {
+pub(super) fn double_value(out: &mut Vec<u8>, value: f64) {
     encode_key(4, WireType::SixtyFourBit, out);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-fn always_bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
+pub(super) fn always_bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
     encode_key(tag, WireType::LengthDelimited, out);
     encode_varint(value.len() as u64, out);
     out.extend_from_slice(value);
@@ -247,7 +247,7 @@ fn always_bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
 
 // Plain fields: left out when they are zero or empty.
 
-fn string(out: &mut Vec<u8>, tag: u32, value: &str) {
+pub(super) fn string(out: &mut Vec<u8>, tag: u32, value: &str) {
     bytes(out, tag, value.as_bytes());
 }
 
@@ -257,21 +257,21 @@ fn bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
     }
 }
 
-fn uint(out: &mut Vec<u8>, tag: u32, value: u64) {
+pub(super) fn uint(out: &mut Vec<u8>, tag: u32, value: u64) {
     if value != 0 {
         encode_key(tag, WireType::Varint, out);
         encode_varint(value, out);
     }
 }
 
-fn fixed64(out: &mut Vec<u8>, tag: u32, value: u64) {
+pub(super) fn fixed64(out: &mut Vec<u8>, tag: u32, value: u64) {
     if value != 0 {
         encode_key(tag, WireType::SixtyFourBit, out);
         out.extend_from_slice(&value.to_le_bytes());
     }
 }
 
-fn fixed32(out: &mut Vec<u8>, tag: u32, value: u32) {
+pub(super) fn fixed32(out: &mut Vec<u8>, tag: u32, value: u32) {
     if value != 0 {
         encode_key(tag, WireType::ThirtyTwoBit, out);
         out.extend_from_slice(&value.to_le_bytes());
@@ -294,7 +294,7 @@ pub(super) fn message(out: &mut Vec<u8>, tag: u32, write: impl FnOnce(&mut Vec<u
     encode_varint(length as u64, &mut &mut out[at..at + width]);
 }
 
-fn nanoseconds(time: SystemTime) -> u64 {
+pub(super) fn nanoseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     // Nanoseconds fit until the year 2554.
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)

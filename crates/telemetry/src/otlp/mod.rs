@@ -2,6 +2,7 @@
 //! bounded in bytes, and a thread of its own sends it.
 
 mod encode;
+mod log_layer;
 mod queue;
 mod sender;
 mod settings;
@@ -18,6 +19,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
+pub(crate) use log_layer::LogLayer;
 pub(crate) use queue::Counts;
 use queue::Queue;
 pub(crate) use settings::Target;
@@ -53,6 +55,11 @@ impl LogPipe {
 
     pub(crate) fn counts(&self) -> Arc<Counts> {
         self.0.queue.counts()
+    }
+
+    /// The short way in, for events of `tracing`.
+    pub(crate) fn layer(&self) -> LogLayer {
+        LogLayer::new(self.0.queue.clone())
     }
 }
 
