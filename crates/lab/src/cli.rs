@@ -9,7 +9,8 @@ use crate::Lab;
 use crate::printer::Printer;
 use crate::settings::SettingsError;
 use crate::verbs::{
-    doctor, down, fault, load, logs, status, supervise, test, trace, up, verify, webhook,
+    doctor, down, fault, load, logs, restart, start, status, stop, supervise, test, trace, up,
+    verify, webhook,
 };
 
 #[derive(Parser)]
@@ -31,6 +32,12 @@ enum Verb {
     Up(up::Args),
     /// Stop the lab
     Down(down::Args),
+    /// Restart components; edge and users without a refused request
+    Restart(restart::Args),
+    /// Stop components, and leave them stopped
+    Stop(stop::Args),
+    /// Start components that were stopped
+    Start(start::Args),
     /// Show what runs, and what is being prepared
     Status(status::Args),
     /// Show the log of a component
@@ -86,6 +93,9 @@ async fn dispatch(lab: Lab, verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Up(args) => up::run(&lab, args).await,
         Verb::Down(args) => down::run(&lab, args).await,
+        Verb::Restart(args) => restart::run(&lab, args).await,
+        Verb::Stop(args) => stop::run(&lab, args).await,
+        Verb::Start(args) => start::run(&lab, args).await,
         Verb::Status(args) => status::run(&lab, &args),
         Verb::Logs(args) => logs::run(&lab, args).await,
         Verb::Verify(args) => verify::run(&lab, args).await,

@@ -49,6 +49,11 @@ impl Paths {
         self.state.join("state.json")
     }
 
+    /// What a verb asks of the supervisor.
+    pub(crate) fn request_file(&self) -> PathBuf {
+        self.state.join("request.json")
+    }
+
     pub(crate) fn up_lock_file(&self) -> PathBuf {
         self.state.join("up.lock")
     }

@@ -1,7 +1,7 @@
 //! Settings: every name the lab reads from `.env` or the environment is in this file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A port the native engine listens on. The order is that of `.env`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +95,10 @@ pub(crate) const CACHE_DIR: &str = "LAB_CACHE_DIR";
 pub(crate) const ROOT: &str = "LAB_ROOT";
 /// Programs of the machine that are not to be used: names of components, or `all`.
 pub(crate) const IGNORE_SYSTEM: &str = "LAB_IGNORE_SYSTEM";
+/// Further configurations of the Collector: paths with commas between them, relative to the checkout.
+pub(crate) const COLLECTOR_CONFIG: &str = "LAB_OTELCOL_CONFIG";
+/// Where Jaeger keeps traces: `memory` or `badger` (on disk).
+pub(crate) const JAEGER_STORE: &str = "LAB_JAEGER_STORE";
 /// The engine, when `--engine` is not given.
 pub(crate) const ENGINE: &str = "LAB_ENGINE";
 
@@ -132,6 +136,13 @@ pub(crate) enum SettingsError {
         "{IGNORE_SYSTEM} is `{value}`: expected `all` or names with commas between them ({known})"
     )]
     NotAProgram { value: String, known: String },
+    #[error("{COLLECTOR_CONFIG} names {}, which is no file: expected paths, absolute or from the checkout, with commas between them", file.display())]
+    NoConfig { file: PathBuf },
+    #[error("{JAEGER_STORE} is `{value}` ({source_name}): expected `memory` or `badger`")]
+    NotAStore {
+        value: String,
+        source_name: &'static str,
+    },
     #[error("{var} is `{value}`: expected a directory with an absolute path")]
     NotADirectory { var: &'static str, value: String },
     #[error("there is no home directory to keep {what} in: set {var} to a directory")]
@@ -153,6 +164,10 @@ pub(crate) struct Settings {
     port_variables: BTreeMap<String, u16>,
     pub(crate) port_offset: u16,
     ignore_system: Vec<String>,
+    /// Further configurations of the Collector, merged in this order.
+    pub(crate) collector_configs: Vec<PathBuf>,
+    /// Jaeger keeps its traces on disk.
+    pub(crate) jaeger_on_disk: bool,
 }
 
 impl Settings {
@@ -171,7 +186,16 @@ impl Settings {
                 from_file.insert(name, value);
             }
         }
-        Self::resolve(&from_file, |name| std::env::var(name).ok())
+        let settings = Self::resolve(&from_file, |name| std::env::var(name).ok())?;
+        if let Some(file) = settings
+            .collector_configs
+            .iter()
+            .map(|file| root.join(file))
+            .find(|file| !file.is_file())
+        {
+            return Err(SettingsError::NoConfig { file });
+        }
+        Ok(settings)
     }
 
     fn resolve(
@@ -253,11 +277,31 @@ impl Settings {
             })
             .unwrap_or_default();
 
+        let collector_configs = lookup(COLLECTOR_CONFIG)
+            .map(|(value, _)| {
+                let paths = value.split(',').map(str::trim);
+                paths
+                    .filter(|path| !path.is_empty())
+                    .map(PathBuf::from)
+                    .collect()
+            })
+            .unwrap_or_default();
+        let jaeger_on_disk = match lookup(JAEGER_STORE) {
+            None => false,
+            Some((value, source_name)) => match value.trim() {
+                "memory" => false,
+                "badger" => true,
+                _ => return Err(SettingsError::NotAStore { value, source_name }),
+            },
+        };
+
         Ok(Self {
             ports,
             port_variables,
             port_offset,
             ignore_system,
+            collector_configs,
+            jaeger_on_disk,
         })
     }
 
@@ -273,6 +317,8 @@ impl Settings {
         })?;
         Ok(Self {
             ignore_system: self.ignore_system.clone(),
+            collector_configs: self.collector_configs.clone(),
+            jaeger_on_disk: self.jaeger_on_disk,
             ..moved
         })
     }
@@ -301,6 +347,23 @@ impl Settings {
     /// Every `*_PORT` variable, offset applied.
     pub(crate) fn port_variables(&self) -> &BTreeMap<String, u16> {
         &self.port_variables
+    }
+
+    /// What a running lab cannot take on, by the names of the variables.
+    pub(crate) fn options(&self) -> BTreeMap<String, String> {
+        let configs: Vec<String> = self
+            .collector_configs
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let mut options = BTreeMap::new();
+        if !configs.is_empty() {
+            options.insert(COLLECTOR_CONFIG.to_owned(), configs.join(","));
+        }
+        if self.jaeger_on_disk {
+            options.insert(JAEGER_STORE.to_owned(), "badger".to_owned());
+        }
+        options
     }
 
     /// Whether programs of the machine are to be left aside for this component.
@@ -406,6 +469,28 @@ mod tests {
         file.remove("LOKI_PORT");
         let error = Settings::resolve(&file, |_| None).expect_err("must be refused");
         assert!(error.to_string().starts_with("LOKI_PORT is not set"));
+    }
+
+    #[test]
+    fn options_are_told_by_the_names_of_their_variables() {
+        let none = resolve(&[
+            ("LAB_OTELCOL_CONFIG", " , "),
+            ("LAB_JAEGER_STORE", "memory"),
+        ]);
+        assert!(none.unwrap().options().is_empty());
+        let set = [
+            ("LAB_OTELCOL_CONFIG", "a.yaml, /b.yaml"),
+            ("LAB_JAEGER_STORE", "badger"),
+        ];
+        let settings = resolve(&set).unwrap();
+        assert_eq!(settings.options()["LAB_OTELCOL_CONFIG"], "a.yaml,/b.yaml");
+        assert_eq!(settings.options()["LAB_JAEGER_STORE"], "badger");
+        let moved = settings.moved_to(7).unwrap();
+        assert_eq!(moved.options(), settings.options());
+        assert_eq!(
+            message(&[("LAB_JAEGER_STORE", "disk")]),
+            "LAB_JAEGER_STORE is `disk` (from the environment): expected `memory` or `badger`"
+        );
     }
 
     #[test]

@@ -22,6 +22,12 @@ pub(crate) struct State {
     /// Identity of the `lab` program that runs the supervisor.
     pub(crate) program: String,
     pub(crate) supervisor: Option<ProcessId>,
+    /// The last request that the supervisor took up.
+    #[serde(default)]
+    pub(crate) request: u64,
+    /// Settings that are taken when the lab starts, by the names of their variables.
+    #[serde(default)]
+    pub(crate) options: BTreeMap<String, String>,
     /// Raised each time the supervisor is asked to look at everything again (an `up` on a
     /// running lab).
     pub(crate) generation: u64,
@@ -57,6 +63,38 @@ pub(crate) struct ComponentState {
     pub(crate) crashes: u32,
     /// The log to look into now: of the build while it is built.
     pub(crate) log: Option<PathBuf>,
+    /// The last request that was carried out, and why it was not.
+    #[serde(default)]
+    pub(crate) answered: u64,
+    #[serde(default)]
+    pub(crate) answer: Option<String>,
+}
+
+/// What a verb asks of a running supervisor; `request.json` in the state directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) id: u64,
+    pub(crate) act: Act,
+    pub(crate) components: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Act {
+    Start,
+    /// Until it is started again, or `up` puts the lab right.
+    Stop,
+    Restart,
+}
+
+impl Act {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +168,8 @@ impl ComponentState {
             process: None,
             crashes: 0,
             log: None,
+            answered: 0,
+            answer: None,
         }
     }
 
@@ -147,6 +187,8 @@ impl State {
             root: root.to_path_buf(),
             program,
             supervisor: None,
+            request: 0,
+            options: BTreeMap::new(),
             generation: 1,
             looked: 0,
             started: now(),

@@ -277,6 +277,38 @@ fn a_state_directory_that_cannot_be_written_is_named() {
 }
 
 #[test]
+fn only_components_of_a_running_lab_can_be_stopped_and_started() {
+    let place = Place::new();
+    for verb in ["start", "stop", "restart"] {
+        place.lab(&[verb, "jeager"]).is(
+            2,
+            "there is no component `jeager`: expected one of postgres, users",
+        );
+        place
+            .lab(&[verb, "jaeger"])
+            .is(1, "no lab is running; `./lab up` starts it");
+        place.lab(&[verb]).is(2, "required");
+    }
+}
+
+#[test]
+fn settings_of_the_backends_are_checked() {
+    let place = Place::new();
+    place
+        .lab_with(&[("LAB_JAEGER_STORE", "disk")], &["status"])
+        .is(
+            2,
+            "LAB_JAEGER_STORE is `disk` (from the environment): expected `memory` or `badger`",
+        );
+    place
+        .lab_with(&[("LAB_OTELCOL_CONFIG", "infra/ledger.yaml")], &["status"])
+        .is(
+            2,
+            "LAB_OTELCOL_CONFIG names infra/ledger.yaml, which is no file",
+        );
+}
+
+#[test]
 fn output_that_no_terminal_shows_has_no_colours() {
     let place = Place::new();
     let list = place.lab(&["fault", "list"]);

@@ -465,7 +465,7 @@ fn series(lab: &Lab, query: &str) -> Vec<Value> {
         return vec![one(
             &[
                 ("__name__", "otelcol_exporter_send_failed_spans"),
-                ("exporter", "otlp_grpc/jaeger"),
+                ("exporter", "otlp_http/jaeger"),
             ],
             lost,
         )];
@@ -510,7 +510,7 @@ fn series(lab: &Lab, query: &str) -> Vec<Value> {
             one(
                 &[
                     ("__name__", "otelcol_exporter_sent_spans"),
-                    ("exporter", "otlp_grpc/jaeger"),
+                    ("exporter", "otlp_http/jaeger"),
                 ],
                 sent,
             ),

@@ -1,15 +1,23 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
+use tokio::sync::Notify;
 
 /// What a service waits for before it can answer: each thing either ready, or the reason it is not.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, Option<String>>>>);
+pub struct Readiness(Arc<Checks>);
+
+#[derive(Debug, Default)]
+struct Checks {
+    /// Each check, and the reason it fails.
+    reasons: Mutex<BTreeMap<&'static str, Option<String>>>,
+    changed: Notify,
+}
 
 #[derive(Serialize)]
 struct Report {
@@ -29,18 +37,31 @@ impl Readiness {
     }
 
     fn set(&self, what: &'static str, reason: Option<String>) {
+        self.reasons().insert(what, reason);
+        self.0.changed.notify_waiters();
+    }
+
+    fn reasons(&self) -> MutexGuard<'_, BTreeMap<&'static str, Option<String>>> {
         self.0
+            .reasons
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(what, reason);
+    }
+
+    /// Returns once everything is ready.
+    pub async fn wait(&self) {
+        loop {
+            // Listens before it looks: a change in between is not missed.
+            let changed = self.0.changed.notified();
+            if self.reasons().values().all(Option::is_none) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     fn answer(&self) -> Response {
-        let checks = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let checks = self.reasons().clone();
         let ready = checks.values().all(Option::is_none);
         let checks = checks
             .into_iter()
@@ -67,4 +88,25 @@ pub fn health<S: Clone + Send + Sync + 'static>(readiness: Readiness) -> Router<
             get(|| async { Json(serde_json::json!({ "status": "ok" })) }),
         )
         .route("/readyz", get(ready))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waiting_ends_when_the_last_check_is_ready() {
+        let readiness = Readiness::default();
+        readiness.not_ready("database", "not reached yet");
+        readiness.not_ready("cache", "cold");
+        let waiting = tokio::spawn({
+            let readiness = readiness.clone();
+            async move { readiness.wait().await }
+        });
+        readiness.ready("database");
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        readiness.ready("cache");
+        waiting.await.unwrap();
+    }
 }

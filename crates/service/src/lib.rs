@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod env;
+mod handover;
 mod health;
 mod problem;
 mod query;
@@ -11,4 +12,4 @@ mod serve;
 pub use health::{Readiness, health};
 pub use problem::{Problem, method_not_allowed, not_found, panicked};
 pub use query::Query;
-pub use serve::{ServeError, bind, serve, shutdown_signal};
+pub use serve::{IDLE_CONNECTION, ServeError, bind, listen, serve, shutdown_signal};

@@ -134,16 +134,17 @@ impl Metrics {
         let exported = ExportMetric {
             name: format!("otel.sdk.exporter.{item}.exported"),
             description: "Items that were sent, by outcome",
-            series: [
+            series: &[
                 (None, Counts::exported),
                 (Some("rejected"), Counts::rejected),
+                (Some("unanswered"), Counts::unanswered),
             ],
             counts: counts.clone(),
         };
         let processed = ExportMetric {
             name: format!("otel.sdk.processor.{item}.processed"),
             description: "Items that were taken for export, or dropped",
-            series: [(None, Counts::taken), (Some("queue_full"), Counts::dropped)],
+            series: &[(None, Counts::taken), (Some("queue_full"), Counts::dropped)],
             counts,
         };
         for metric in [exported, processed] {
@@ -190,7 +191,7 @@ type Count = fn(&Counts) -> u64;
 struct ExportMetric {
     name: String,
     description: &'static str,
-    series: [(Option<&'static str>, Count); 2],
+    series: &'static [(Option<&'static str>, Count)],
     counts: Arc<Counts>,
 }
 
@@ -371,6 +372,7 @@ mod tests {
         for line in [
             "otel_sdk_exporter_span_exported_total{} 0\n",
             "otel_sdk_exporter_span_exported_total{error_type=\"rejected\"} 0\n",
+            "otel_sdk_exporter_span_exported_total{error_type=\"unanswered\"} 0\n",
             "otel_sdk_processor_span_processed_total{} 0\n",
             "otel_sdk_processor_span_processed_total{error_type=\"queue_full\"} 0\n",
         ] {

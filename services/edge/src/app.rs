@@ -37,6 +37,8 @@ impl App {
     pub fn new(upstreams: &Upstreams, telemetry: &Telemetry) -> reqwest::Result<Self> {
         let http = reqwest::Client::builder()
             .timeout(upstreams.timeout)
+            // An upstream that stops closes what has not been used for a little longer than this.
+            .pool_idle_timeout(service::IDLE_CONNECTION)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;

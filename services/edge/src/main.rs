@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use edge::{App, settings};
-use service::{bind, serve, shutdown_signal};
+use service::{Readiness, bind, serve, shutdown_signal};
 
 /// Longer than an upstream may take, so that a stop answers what was asked.
 const DRAIN: Duration = Duration::from_secs(35);
@@ -25,9 +24,8 @@ async fn main() -> anyhow::Result<()> {
 
 async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
     let app = App::new(&settings::Upstreams::from_env()?, telemetry)?.router(telemetry);
-    let listener = bind("EDGE_PORT", 8001).await?;
+    let listener = bind("EDGE_PORT", 8001, &Readiness::default()).await?;
     tracing::info!(address = %listener.local_addr()?, "edge listens");
-    serve(listener, app, shutdown_signal(), DRAIN)
-        .await
-        .context("serving")
+    serve(listener, app, shutdown_signal(), DRAIN).await;
+    Ok(())
 }

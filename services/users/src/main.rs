@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use service::{Readiness, bind, serve, shutdown_signal};
 use users::{App, faults, settings, store::Store};
 
@@ -31,12 +30,11 @@ async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
     let app = App {
         store,
         faults,
-        readiness,
+        readiness: readiness.clone(),
     }
     .router(telemetry);
-    let listener = bind("USERS_PORT", 8000).await?;
+    let listener = bind("USERS_PORT", 8000, &readiness).await?;
     tracing::info!(address = %listener.local_addr()?, "users listens");
-    serve(listener, app, shutdown_signal(), DRAIN)
-        .await
-        .context("serving")
+    serve(listener, app, shutdown_signal(), DRAIN).await;
+    Ok(())
 }

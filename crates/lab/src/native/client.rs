@@ -14,12 +14,14 @@ use crate::native::ports::{self, Conflict, Why};
 use crate::native::{child, components, environment, provision, supervisor};
 use crate::process::ProcessId;
 use crate::settings::{self, Port};
-use crate::state::State;
+use crate::state::{Act, Request, State, write_atomically};
 
 /// The supervisor writes its first state within this time.
 const APPEAR: Duration = Duration::from_secs(20);
 /// Longer than all of its own deadlines together.
-const STOP_DEADLINE: Duration = Duration::from_secs(90);
+const STOP_DEADLINE: Duration = Duration::from_secs(150);
+/// A new instance gets ready within a minute, the old one stops within another.
+const REPLACE_DEADLINE: Duration = Duration::from_secs(150);
 /// What is left without a supervisor gets this long before it is killed.
 const LEFTOVER_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -166,6 +168,50 @@ pub(crate) async fn look_again(lab: &Lab, state: &State) -> anyhow::Result<bool>
                 lab.paths.log("supervisor").display()
             );
         }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Asks a running supervisor to stop, start or restart components, and waits until it has taken
+/// that up; a component that is replaced while it runs has then been replaced.
+pub(crate) async fn ask(
+    lab: &Lab,
+    state: &State,
+    act: Act,
+    components: &[String],
+) -> anyhow::Result<()> {
+    let supervisor = state.supervisor.context("no supervisor")?;
+    let request = Request {
+        id: state.request + 1,
+        act,
+        components: components.to_vec(),
+    };
+    let path = lab.paths.request_file();
+    write_atomically(&path, &serde_json::to_vec(&request)?)?;
+    supervisor.signal(Signal::SIGUSR1)?;
+    let deadline = Instant::now() + REPLACE_DEADLINE;
+    loop {
+        if let Some(now) = State::read(&lab.paths.state_file())? {
+            let named = || {
+                now.components
+                    .iter()
+                    .filter(|each| components.contains(&each.name))
+            };
+            if named().all(|each| each.answered >= request.id) {
+                let failed: Vec<String> = named()
+                    .filter_map(|each| Some(format!("{}: {}", each.name, each.answer.as_ref()?)))
+                    .collect();
+                anyhow::ensure!(failed.is_empty(), "{}", failed.join("\n"));
+                return Ok(());
+            }
+        }
+        if !supervisor.is_alive() || Instant::now() >= deadline {
+            bail!(
+                "the supervisor does not answer; see {}",
+                lab.paths.log("supervisor").display()
+            );
+        }
+        lab.printer.step(act.name(), &components.join(", "), APPEAR);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -184,6 +184,8 @@ pub(crate) struct Launch {
     pub(crate) run: Spec,
     /// Files whose change means a restart.
     pub(crate) inputs: Vec<PathBuf>,
+    /// The port that two instances can share: a new one is started before the old one is stopped.
+    pub(crate) shared: Option<u16>,
 }
 
 pub(crate) struct Before {
@@ -203,6 +205,7 @@ impl Launch {
             before: Vec::new(),
             run,
             inputs: Vec::new(),
+            shared: None,
         }
     }
 

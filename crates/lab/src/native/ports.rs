@@ -126,6 +126,25 @@ pub(crate) fn owner(port: u16) -> Option<Owner> {
     None
 }
 
+/// Whether a process listens on a port, alone or with others.
+pub(crate) fn listens(pid: i32, port: u16) -> bool {
+    let Ok(descriptors) = procfs::process::Process::new(pid).and_then(|process| process.fd())
+    else {
+        return false;
+    };
+    let entries = procfs::net::tcp()
+        .into_iter()
+        .flatten()
+        .chain(procfs::net::tcp6().into_iter().flatten());
+    let sockets: HashSet<u64> = entries
+        .filter(|entry| entry.state == TcpState::Listen && entry.local_address.port() == port)
+        .map(|entry| entry.inode)
+        .collect();
+    descriptors
+        .flatten()
+        .any(|fd| matches!(fd.target, FDTarget::Socket(inode) if sockets.contains(&inode)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +156,8 @@ mod tests {
         let owner = owner(port).unwrap();
         assert_eq!(u32::try_from(owner.pid).unwrap(), std::process::id());
         assert!(owner.command.contains("lab"));
+        assert!(listens(owner.pid, port));
+        assert!(!listens(owner.pid, 1));
     }
 
     #[test]

@@ -19,15 +19,17 @@ use tokio::task::{JoinHandle, LocalSet};
 use crate::Lab;
 use crate::flags;
 use crate::native::child::{self, Child};
-use crate::native::component::{Act, Component, Found, Launch, Tier};
+use crate::native::component::{self, Component, Found, Launch, Tier};
 use crate::native::provision::{self, Lane, Look, Progress, Work};
-use crate::native::{client, components, health};
+use crate::native::{client, components, health, ports};
 use crate::printer::{duration, megabytes};
 use crate::process::ProcessId;
-use crate::state::{ComponentState, Phase, State, now};
+use crate::state::{Act, ComponentState, Phase, Request, State, now};
 
 /// Between two looks at a component that starts, and at one that is healthy.
 const STARTING_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two looks whether a new instance listens.
+const REPLACE_INTERVAL: Duration = Duration::from_millis(20);
 const HEALTHY_INTERVAL: Duration = Duration::from_secs(3);
 /// A component that has not answered for so long after its start is called unhealthy.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -50,6 +52,11 @@ struct Order {
     /// Raised to make a task look at its configuration again.
     generation: u64,
     stop: bool,
+    /// A person stopped it: it stays so until it is started.
+    paused: bool,
+    /// The last request of a person, and the last one that was for a restart.
+    asked: u64,
+    restart: u64,
 }
 
 struct Shared {
@@ -78,6 +85,7 @@ pub(crate) async fn run(lab: Lab) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut again = signal(SignalKind::hangup())?;
+    let mut asked = signal(SignalKind::user_defined1())?;
 
     client::end_leftovers(&lab).await?;
     flags::ensure(&lab.paths)?;
@@ -98,6 +106,7 @@ pub(crate) async fn run(lab: Lab) -> anyhow::Result<()> {
                 tokio::select! {
                     _ = terminate.recv() => break,
                     _ = interrupt.recv() => break,
+                    _ = asked.recv() => shared.take_request(&managed),
                     _ = again.recv() => {
                         provisioning.abort();
                         let _ended = (&mut provisioning).await;
@@ -250,6 +259,7 @@ impl Shared {
             lab.ports().clone(),
         );
         state.supervisor = ProcessId::current();
+        state.options = lab.settings.options();
         state.components = components::ALL
             .iter()
             .map(|component| {
@@ -270,6 +280,49 @@ impl Shared {
         let mut state = self.state.borrow_mut();
         state.generation += 1;
         state.generation
+    }
+
+    /// Passes on what a verb asks for.
+    fn take_request(&self, managed: &[Managed]) {
+        let path = self.lab.paths.request_file();
+        let request = std::fs::read(&path)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| Ok(serde_json::from_slice::<Request>(&text)?));
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return self.say(&format!("{}: {error:#}", path.display())),
+        };
+        self.say(&format!(
+            "asked to {} {}",
+            request.act.name(),
+            request.components.join(", ")
+        ));
+        self.state.borrow_mut().request = request.id;
+        self.write();
+        for each in managed {
+            if !request
+                .components
+                .iter()
+                .any(|name| name == each.component.name)
+            {
+                continue;
+            }
+            each.orders.send_modify(|order| {
+                order.asked = request.id;
+                order.paused = request.act == Act::Stop;
+                if request.act == Act::Restart {
+                    order.restart = request.id;
+                }
+            });
+        }
+    }
+
+    /// What was asked for is done, or why not.
+    fn answer(&self, name: &str, request: u64, answer: Option<String>) {
+        self.update(name, |state| {
+            state.answered = request;
+            state.answer = answer;
+        });
     }
 
     fn say(&self, line: &str) {
@@ -309,6 +362,7 @@ impl Shared {
         orders.send_modify(|order| {
             order.found = Some(found);
             order.generation = generation;
+            order.paused = false;
         });
     }
 
@@ -389,7 +443,18 @@ impl Shared {
             if order.stop {
                 break;
             }
-            let Some(found) = order.found else {
+            if order.asked > 0 {
+                self.answer(name, order.asked, None);
+            }
+            let found = order.found.clone().filter(|_| !order.paused);
+            let Some(found) = found else {
+                if order.paused {
+                    crashes_in_a_row = 0;
+                    self.update(name, |state| {
+                        state.set(Phase::Stopped, None);
+                        state.process = None;
+                    });
+                }
                 if inbox.changed().await.is_err() {
                     break;
                 }
@@ -398,7 +463,10 @@ impl Shared {
             let started = Instant::now();
             self.update(name, |state| state.generation = order.generation);
             let end = match self.start(component, &found, &mut inbox).await {
-                Ok((child, launch)) => self.watch(component, child, &launch, &mut inbox).await,
+                Ok((child, launch)) => {
+                    self.watch(component, child, launch, &mut inbox, order)
+                        .await
+                }
                 Err(error) => End::Refused(error),
             };
             match end {
@@ -466,7 +534,7 @@ impl Shared {
         for before in &launch.before {
             self.update(name, |state| state.detail = Some(before.what.to_owned()));
             match &before.act {
-                Act::Run { spec, stdin } => {
+                component::Act::Run { spec, stdin } => {
                     let run = child::run(spec, &log, mark, stdin, |id| {
                         self.update(name, |state| state.process = Some(id));
                     });
@@ -478,7 +546,7 @@ impl Shared {
                         _ = inbox.changed() => return Ok((None, launch)),
                     }
                 }
-                Act::Rename { from, to } => std::fs::rename(from, to)
+                component::Act::Rename { from, to } => std::fs::rename(from, to)
                     .with_context(|| format!("cannot rename {}", from.display()))?,
             }
         }
@@ -496,13 +564,14 @@ impl Shared {
         &self,
         component: &Component,
         child: Option<Child>,
-        launch: &Launch,
+        launch: Launch,
         inbox: &mut watch::Receiver<Order>,
+        mut known: Order,
     ) -> End {
         let Some(mut child) = child else {
             return End::Told;
         };
-        let fingerprint = launch.fingerprint();
+        let mut fingerprint = launch.fingerprint();
         let probe = (component.probe)(&self.lab.settings);
         let mut health = Health::new();
         loop {
@@ -513,12 +582,34 @@ impl Shared {
                 },
                 changed = inbox.changed() => {
                     let order = inbox.borrow_and_update().clone();
-                    if changed.is_ok() && !order.stop && self.unchanged(component, &order, &fingerprint) {
-                        self.update(component.name, |state| state.generation = order.generation);
-                        continue;
+                    if changed.is_err() || order.stop || order.paused {
+                        self.end(component, &mut child).await;
+                        return End::Told;
                     }
-                    self.end(component, &mut child).await;
-                    return End::Told;
+                    let restart = order.restart > known.restart;
+                    if restart || !self.unchanged(component, &order, &fingerprint) {
+                        if launch.shared.is_none() {
+                            self.end(component, &mut child).await;
+                            return End::Told;
+                        }
+                        let replaced = self.replace(component, &order, &mut child, inbox).await;
+                        let problem = match replaced {
+                            Ok(new) => {
+                                fingerprint = new;
+                                None
+                            }
+                            Err(error) => Some(format!("{error:#}")),
+                        };
+                        if let Some(problem) = &problem {
+                            self.say(&format!("{}: {problem}", component.name));
+                        }
+                        self.update(component.name, |state| state.notice.clone_from(&problem));
+                        self.answer(component.name, order.asked, problem);
+                    } else if order.asked > known.asked {
+                        self.answer(component.name, order.asked, None);
+                    }
+                    self.update(component.name, |state| state.generation = order.generation);
+                    known = order;
                 }
                 () = tokio::time::sleep(health.pause()) => {
                     let answer = health::check(&self.client, &probe).await;
@@ -528,6 +619,63 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Starts a new instance beside the one that runs; once it listens, which it does when it is
+    /// ready, the old one is told to stop. When the new one does not get so far, the old one stays.
+    async fn replace(
+        &self,
+        component: &Component,
+        order: &Order,
+        child: &mut Child,
+        inbox: &watch::Receiver<Order>,
+    ) -> anyhow::Result<String> {
+        let name = component.name;
+        let found = order.found.as_ref().context("no program")?;
+        let launch = (component.configure)(&self.lab, found)?;
+        let port = launch.shared.context("it cannot share its port")?;
+        let log = self.lab.paths.log(name);
+        let run = launch.run.clone().env("LISTEN_WHEN_READY", "true");
+        let mut new = child::spawn(&run, &log, &self.lab.paths.state)?;
+        let (old_pid, new_pid) = (child.id.pid, new.id.pid);
+        self.say(&format!(
+            "{name}: started process {new_pid} beside {old_pid}"
+        ));
+        let started = Instant::now();
+        while !ports::listens(new_pid, port) {
+            tokio::select! {
+                status = new.wait() => anyhow::bail!(
+                    "the new instance {}; the old one goes on",
+                    with_tail(&child::describe(status?), child::last_line(&log))
+                ),
+                () = tokio::time::sleep(REPLACE_INTERVAL) => {}
+            }
+            anyhow::ensure!(
+                started.elapsed() < START_DEADLINE,
+                "the new instance did not get ready within {}; the old one goes on; \
+                 `./lab logs {name}` has what both say",
+                duration(START_DEADLINE)
+            );
+            let told = inbox.borrow();
+            anyhow::ensure!(
+                !told.stop && !told.paused,
+                "stopped before the new instance was ready"
+            );
+        }
+        self.update(name, |state| state.process = Some(new.id));
+        self.say(&format!(
+            "{name}: process {new_pid} is ready after {}",
+            duration(started.elapsed())
+        ));
+        let mut old = std::mem::replace(child, new);
+        let stopping = Instant::now();
+        let by_itself = old.stop(component.stop).await;
+        let how = if by_itself { "stopped" } else { "was killed" };
+        self.say(&format!(
+            "{name}: process {old_pid} {how} after {}",
+            duration(stopping.elapsed())
+        ));
+        Ok(launch.fingerprint())
     }
 
     fn note_health(&self, component: &Component, phase: Phase, detail: Option<String>) {

@@ -214,21 +214,23 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
         .step("lab down --purge", Ok(own.spec(&["down", "--purge"])?))
         .await;
     // These start and kill labs of their own, on the ports that are free again.
-    let mut crashes = runner.cargo([
-        "test",
-        "--locked",
-        "-p",
-        "lab",
-        "--test",
-        "native",
-        "--",
-        "--ignored",
-        "--test-threads=1",
-    ]);
-    if let Ok(spec) = &mut crashes {
-        own.environment(spec);
+    for (name, target) in [("crash and restart", "native"), ("nothing is lost", "loss")] {
+        let mut test = runner.cargo([
+            "test",
+            "--locked",
+            "-p",
+            "lab",
+            "--test",
+            target,
+            "--",
+            "--ignored",
+            "--test-threads=1",
+        ]);
+        if let Ok(spec) = &mut test {
+            own.environment(spec);
+        }
+        runner.step(name, test).await;
     }
-    runner.step("crash and restart", crashes).await;
     Ok(())
 }
 
@@ -259,12 +261,17 @@ async fn configurations(runner: &mut Runner<'_>, own: &OwnLab) {
                 "validate",
                 "--config={infra}/otel-collector/config.yaml",
                 "--config={infra}/otel-collector/native.yaml",
+                "--config={infra}/otel-collector/ledger.yaml",
             ],
         ),
         (
             "jaeger",
             "",
-            &["validate", "--config={infra}/jaeger/config.yaml"],
+            &[
+                "validate",
+                "--config={infra}/jaeger/config.yaml",
+                "--config={infra}/jaeger/badger.yaml",
+            ],
         ),
         (
             "loki",

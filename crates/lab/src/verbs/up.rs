@@ -148,7 +148,7 @@ async fn bring_up(
 
 /// False when the supervisor that seemed to run is gone by now.
 /// Two `up`s at once would take each other's processes for leftovers and their ports for taken.
-async fn take_turn(lab: &Lab) -> anyhow::Result<File> {
+pub(crate) async fn take_turn(lab: &Lab) -> anyhow::Result<File> {
     std::fs::create_dir_all(&lab.paths.state)
         .with_context(|| format!("cannot make {}", lab.paths.state.display()))?;
     let path = lab.paths.up_lock_file();
@@ -253,7 +253,20 @@ fn must_restart(lab: &Lab, state: &State) -> anyhow::Result<Option<String>> {
         return Ok(Some("lab itself was rebuilt".to_owned()));
     }
     let moved: Vec<String> = moved_ports(&state.ports, lab.ports());
-    Ok((!moved.is_empty()).then(|| format!("other ports are asked for ({})", moved.join(", "))))
+    if !moved.is_empty() {
+        return Ok(Some(format!(
+            "other ports are asked for ({})",
+            moved.join(", ")
+        )));
+    }
+    let (was, is) = (&state.options, lab.settings.options());
+    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let changed: Vec<&str> = names
+        .into_iter()
+        .filter(|name| was.get(*name) != is.get(*name))
+        .map(String::as_str)
+        .collect();
+    Ok((!changed.is_empty()).then(|| format!("{} changed", changed.join(" and "))))
 }
 
 fn moved_ports(was: &BTreeMap<String, u16>, is: &BTreeMap<String, u16>) -> Vec<String> {

@@ -71,6 +71,7 @@ fn judge_services(before: &[Sample], now: &[Sample], requests: usize) -> Result<
     let look = "`./lab logs edge`, `./lab logs users`, OTEL_BSP_MAX_QUEUE_SIZE, `./lab logs otel-collector`";
     let (dropped_before, _) = split(before);
     let (dropped, sent) = split(now);
+    let earlier = total(&dropped_before);
     let dropped = rises(&dropped_before, &dropped);
     if !dropped.is_empty() {
         return Err(Failure::new("nothing dropped", some(&dropped), look).settled());
@@ -96,7 +97,12 @@ fn judge_services(before: &[Sample], now: &[Sample], requests: usize) -> Result<
             told.push(format!("{job} sent {rose} {what}s"));
         }
     }
-    Ok(format!("{}, dropped none", told.join(", ")))
+    let note = if earlier > 0.0 {
+        format!("; {earlier} were lost earlier")
+    } else {
+        String::new()
+    };
+    Ok(format!("{}, dropped none{note}", told.join(", ")))
 }
 
 /// What was dropped, and what was not.
@@ -297,7 +303,7 @@ mod tests {
         let failed = |value| {
             sample(
                 "otelcol_exporter_send_failed_spans",
-                &[("exporter", "otlp_grpc/jaeger")],
+                &[("exporter", "otlp_http/jaeger")],
                 value,
             )
         };
@@ -310,7 +316,7 @@ mod tests {
         assert_eq!(
             rises(&[failed(2.0)], &[failed(5.0), refused]),
             [
-                "otelcol_exporter_send_failed_spans of c otlp_grpc/jaeger by 3",
+                "otelcol_exporter_send_failed_spans of c otlp_http/jaeger by 3",
                 "otelcol_receiver_refused_log_records of c otlp by 3"
             ]
         );
@@ -353,6 +359,23 @@ mod tests {
             failure.came,
             "otel_sdk_processor_span_processed_total of c queue_full by 3"
         );
+        // An incident that is over is told, and is no failure.
+        let later: Vec<Sample> = all
+            .iter()
+            .map(|sample| Sample {
+                labels: sample.labels.clone(),
+                value: if sample.value > 3.0 {
+                    sample.value * 2.0
+                } else {
+                    sample.value
+                },
+            })
+            .collect();
+        let told = judge_services(&all, &later, 5).expect("nothing dropped since");
+        assert!(
+            told.ends_with("dropped none; 3 were lost earlier"),
+            "{told}"
+        );
     }
 
     #[test]
@@ -386,7 +409,7 @@ mod tests {
             ),
             sample(
                 "otelcol_exporter_sent_spans",
-                &[("exporter", "otlp_grpc/jaeger")],
+                &[("exporter", "otlp_http/jaeger")],
                 spans_out,
             ),
             sample(
@@ -407,11 +430,11 @@ mod tests {
     fn what_came_in_must_go_out() {
         assert_eq!(
             passed(&flow(40.0, 40.0), 10).expect("all"),
-            "40 spans to otlp_grpc/jaeger, 20 log_records to otlp_http/loki"
+            "40 spans to otlp_http/jaeger, 20 log_records to otlp_http/loki"
         );
         let failure = passed(&flow(40.0, 39.0), 10).expect_err("one is missing");
         assert_eq!(failure.expected, "at least 40 spans sent");
-        assert_eq!(failure.came, "39 by otlp_grpc/jaeger");
+        assert_eq!(failure.came, "39 by otlp_http/jaeger");
         let failure = passed(&flow(10.0, 40.0), 10).expect_err("not received");
         assert_eq!(failure.came, "10 by receivers");
         assert_eq!(passed(&[], 1).expect_err("nothing").came, "none");

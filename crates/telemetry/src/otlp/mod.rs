@@ -118,20 +118,19 @@ impl Pipe {
     }
 
     fn shutdown(&self, timeout: Duration) -> OTelSdkResult {
-        let flushed = self.queue.flush(timeout);
-        let left = self.queue.close();
-        if let Some(thread) = lock(&self.thread).take()
-            && (flushed || thread.is_finished())
-        {
-            // It ends by itself now; an unfinished send is not waited for beyond the timeout.
+        self.queue.flush(timeout);
+        let counts = self.queue.counts();
+        let dropped_before = counts.dropped();
+        self.queue.close();
+        if let Some(thread) = lock(&self.thread).take() {
+            // It ends at once: closed, it waits for no answer. Then the counts are final.
             let _ = thread.join();
         }
-        if left == 0 {
-            Ok(())
-        } else {
-            Err(OTelSdkError::InternalFailure(format!(
-                "{left} were not accepted by the receiver"
-            )))
+        match (counts.dropped() - dropped_before, counts.unanswered()) {
+            (0, 0) => Ok(()),
+            (dropped, unanswered) => Err(OTelSdkError::InternalFailure(format!(
+                "{dropped} could not be sent, {unanswered} were sent without an answer"
+            ))),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry::InstrumentationScope;
+use tokio::sync::watch;
 
 use super::encode;
 
@@ -24,12 +25,13 @@ pub(crate) struct Limits {
     pub(super) delay: Duration,
 }
 
-/// What became of the items, since the start.
+/// What became of the items, since the start: each is counted once, in one of these.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     exported: AtomicU64,
     dropped: AtomicU64,
     rejected: AtomicU64,
+    unanswered: AtomicU64,
 }
 
 impl Counts {
@@ -48,9 +50,14 @@ impl Counts {
         self.rejected.load(Ordering::Relaxed)
     }
 
+    /// Sent, and the process stopped before the receiver answered: it has them, or not.
+    pub(crate) fn unanswered(&self) -> u64 {
+        self.unanswered.load(Ordering::Relaxed)
+    }
+
     /// Handed on to the exporter.
     pub(crate) fn taken(&self) -> u64 {
-        self.exported() + self.rejected()
+        self.exported() + self.rejected() + self.unanswered()
     }
 }
 
@@ -131,7 +138,22 @@ pub(super) struct Queue {
     work: Condvar,
     /// Nothing left to send, or closed.
     idle: Condvar,
+    /// Told when the queue is closed, for a sender that waits for an answer.
+    closing: watch::Sender<bool>,
     counts: Arc<Counts>,
+}
+
+/// How the batch that was with the sender ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Outcome {
+    /// The receiver took them, all but so many.
+    Taken { rejected: usize },
+    /// The receiver refused them for good.
+    Refused,
+    /// Given up: the receiver never had them.
+    Dropped,
+    /// Given up: nobody knows whether the receiver has them.
+    Unanswered,
 }
 
 impl Queue {
@@ -141,6 +163,7 @@ impl Queue {
             inner: Mutex::default(),
             work: Condvar::new(),
             idle: Condvar::new(),
+            closing: watch::Sender::new(false),
             counts: Arc::default(),
         }
     }
@@ -223,18 +246,26 @@ impl Queue {
     }
 
     /// The batch that [`next`](Self::next) gave is done with, one way or the other.
-    pub(super) fn done(&self, exported: usize, rejected: usize) {
-        self.counts
-            .exported
-            .fetch_add(exported as u64, Ordering::Relaxed);
-        self.counts
-            .rejected
-            .fetch_add(rejected as u64, Ordering::Relaxed);
+    pub(super) fn done(&self, outcome: Outcome) {
         let mut inner = self.lock();
-        if let Some((items, bytes)) = inner.sending.take() {
-            inner.items = inner.items.saturating_sub(items);
-            inner.bytes = inner.bytes.saturating_sub(bytes);
+        let Some((items, bytes)) = inner.sending.take() else {
+            return;
+        };
+        let count = |counter: &AtomicU64, items: usize| {
+            counter.fetch_add(items as u64, Ordering::Relaxed);
+        };
+        match outcome {
+            Outcome::Taken { rejected } => {
+                let rejected = rejected.min(items);
+                count(&self.counts.exported, items - rejected);
+                count(&self.counts.rejected, rejected);
+            }
+            Outcome::Refused => count(&self.counts.rejected, items),
+            Outcome::Dropped => count(&self.counts.dropped, items),
+            Outcome::Unanswered => count(&self.counts.unanswered, items),
         }
+        inner.items = inner.items.saturating_sub(items);
+        inner.bytes = inner.bytes.saturating_sub(bytes);
         inner.warned = false;
         if inner.items == 0 {
             inner.flushing = false;
@@ -263,41 +294,29 @@ impl Queue {
         inner.items == 0
     }
 
-    /// Takes nothing more; what still waits is given up, and told.
-    pub(super) fn close(&self) -> usize {
+    /// Takes nothing more; what still waits is given up. A batch that is with the sender is the
+    /// sender's to tell of: it is woken for that.
+    pub(super) fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
-        let left = std::mem::take(&mut inner.items);
+        let (items, bytes) = inner.sending.unwrap_or_default();
+        let left = inner.items.saturating_sub(items);
+        (inner.items, inner.bytes) = (items, bytes);
         inner.waiting.clear();
         inner.filling = Batch::default();
         inner.since = None;
         self.counts
             .dropped
             .fetch_add(left as u64, Ordering::Relaxed);
+        self.closing.send_replace(true);
         self.work.notify_all();
         self.idle.notify_all();
-        left
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
-    /// Waits, at most `time`, unless the queue is closed before.
-    pub(super) fn pause(&self, time: Duration) {
-        let deadline = Instant::now() + time;
-        let mut inner = self.lock();
-        while !inner.closed {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            inner = self
-                .work
-                .wait_timeout(inner, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
+    /// Resolves when the queue is closed.
+    pub(super) async fn closed(&self) {
+        // The sender is in `self`: it cannot be gone.
+        let _ = self.closing.subscribe().wait_for(|closed| *closed).await;
     }
 }
 
@@ -313,6 +332,8 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TAKEN: Outcome = Outcome::Taken { rejected: 0 };
 
     fn limits() -> Limits {
         Limits {
@@ -341,10 +362,10 @@ mod tests {
         let queue = queue(limits());
         (0..4).for_each(|_| push(&queue, b"x"));
         assert_eq!(queue.next().unwrap().items, 3);
-        queue.done(3, 0);
+        queue.done(TAKEN);
         // The fourth comes when its time is over.
         assert_eq!(queue.next().unwrap().items, 1);
-        queue.done(1, 0);
+        queue.done(TAKEN);
         push(&queue, &[0; 100]);
         assert_eq!(queue.next().unwrap().bytes, 100);
     }
@@ -372,7 +393,7 @@ mod tests {
         assert_eq!(queue.next().unwrap().items, 3);
         push(&queue, b"x");
         assert_eq!(dropped(&queue), 1);
-        queue.done(3, 0);
+        queue.done(TAKEN);
         push(&queue, b"x");
         assert_eq!(dropped(&queue), 1);
     }
@@ -387,23 +408,44 @@ mod tests {
         assert!(!queue.flush(Duration::from_millis(20)));
         let sender = queue.clone();
         let thread = std::thread::spawn(move || {
-            while let Some(batch) = sender.next() {
-                sender.done(batch.items, 0);
+            while sender.next().is_some() {
+                sender.done(TAKEN);
             }
         });
         assert!(queue.flush(Duration::from_secs(10)));
-        assert_eq!(queue.close(), 0);
+        queue.close();
         thread.join().unwrap();
-        assert_eq!(queue.counts.exported.load(Ordering::Relaxed), 1);
+        assert_eq!((queue.counts.exported(), dropped(&queue)), (1, 0));
     }
 
     #[test]
     fn closed_it_tells_what_was_given_up() {
         let queue = queue(limits());
         (0..4).for_each(|_| push(&queue, b"x"));
-        assert_eq!(queue.close(), 4);
+        queue.close();
+        assert_eq!(dropped(&queue), 4);
         assert!(queue.next().is_none());
         push(&queue, b"x");
         assert_eq!(dropped(&queue), 5);
+    }
+
+    #[test]
+    fn closed_while_a_batch_is_sent_each_item_is_counted_once() {
+        for (outcome, expected) in [
+            (TAKEN, (3, 1, 0)),
+            (Outcome::Dropped, (0, 4, 0)),
+            (Outcome::Unanswered, (0, 1, 3)),
+        ] {
+            let queue = queue(limits());
+            (0..4).for_each(|_| push(&queue, b"x"));
+            assert_eq!(queue.next().unwrap().items, 3);
+            queue.close();
+            queue.done(outcome);
+            queue.done(outcome);
+            let counts = &queue.counts;
+            let counted = (counts.exported(), counts.dropped(), counts.unanswered());
+            assert_eq!(counted, expected, "{outcome:?}");
+            assert!(queue.next().is_none());
+        }
     }
 }

@@ -13,7 +13,7 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
-use super::queue::Queue;
+use super::queue::{Outcome, Queue};
 use super::settings::Target;
 use crate::settings::OtlpProtocol;
 
@@ -30,6 +30,8 @@ enum Answer {
         reason: String,
         after: Option<Duration>,
     },
+    /// It said nothing, or the connection broke before it did: it may have it. Tried again.
+    Silent { reason: String },
     /// It never will.
     Refused { reason: String },
 }
@@ -56,41 +58,63 @@ pub(super) fn run(target: &Target, queue: &Queue, head: &[u8], tail: &[u8]) {
     };
     while let Some(batch) = queue.next() {
         let body = Bytes::from(batch.encode(head, tail));
-        let mut backoff = FIRST_BACKOFF;
-        let mut told = false;
-        loop {
-            match runtime.block_on(transport.send(body.clone())) {
-                Answer::Taken { rejected, message } => {
-                    let rejected = rejected.min(batch.items);
-                    if rejected > 0 || !message.is_empty() {
-                        tracing::warn!(target: "opentelemetry", rejected, message, "the receiver took a part");
-                    }
-                    if told {
-                        tracing::info!(target: "opentelemetry", "the receiver takes {} again", target.signal.noun());
-                    }
-                    queue.done(batch.items - rejected, rejected);
-                    break;
+        let outcome = runtime.block_on(deliver(&mut transport, queue, body, batch.items));
+        queue.done(outcome);
+    }
+    // A name that is just being resolved must not hold up the end of the process.
+    runtime.shutdown_background();
+}
+
+/// Sends one batch until the receiver took it or refused it for good, or the queue is closed.
+async fn deliver(
+    transport: &mut Transport<'_>,
+    queue: &Queue,
+    body: Bytes,
+    items: usize,
+) -> Outcome {
+    let noun = transport.target.signal.noun();
+    let mut backoff = FIRST_BACKOFF;
+    let mut told = false;
+    // An earlier attempt may have arrived.
+    let mut unsure = false;
+    loop {
+        let answer = tokio::select! {
+            biased;
+            answer = transport.send(body.clone()) => answer,
+            () = queue.closed() => return Outcome::Unanswered,
+        };
+        let (reason, after) = match answer {
+            Answer::Taken { rejected, message } => {
+                if rejected > 0 || !message.is_empty() {
+                    tracing::warn!(target: "opentelemetry", rejected, message, "the receiver took a part");
                 }
-                Answer::Refused { reason } => {
-                    tracing::error!(target: "opentelemetry", reason, items = batch.items, "the receiver refused a batch");
-                    queue.done(0, batch.items);
-                    break;
+                if told {
+                    tracing::info!(target: "opentelemetry", "the receiver takes {noun} again");
                 }
-                Answer::Later { reason, after } => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(
-                            target: "opentelemetry", reason, endpoint = %target.endpoint,
-                            "the receiver does not take {} now; they are kept and tried again", target.signal.noun()
-                        );
-                    }
-                    queue.pause(after.unwrap_or(backoff).min(LONGEST_BACKOFF));
-                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
-                    if queue.is_closed() {
-                        // What is left was counted as dropped when the queue was closed.
-                        queue.done(0, 0);
-                        return;
-                    }
-                }
+                return Outcome::Taken { rejected };
+            }
+            Answer::Refused { reason } => {
+                tracing::error!(target: "opentelemetry", reason, items, "the receiver refused a batch");
+                return Outcome::Refused;
+            }
+            Answer::Silent { reason } => {
+                unsure = true;
+                (reason, None)
+            }
+            Answer::Later { reason, after } => (reason, after),
+        };
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(
+                target: "opentelemetry", reason, endpoint = %transport.target.endpoint,
+                "the receiver does not take {noun} now; they are kept and tried again"
+            );
+        }
+        let pause = tokio::time::sleep(after.unwrap_or(backoff).min(LONGEST_BACKOFF));
+        backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        tokio::select! {
+            () = pause => {}
+            () = queue.closed() => {
+                return if unsure { Outcome::Unanswered } else { Outcome::Dropped };
             }
         }
     }
@@ -147,9 +171,8 @@ impl<'a> Transport<'a> {
                 match tokio::time::timeout(*timeout, call).await {
                     Ok(Ok(response)) => taken(response.get_ref()),
                     Ok(Err(status)) => judge(&status),
-                    Err(_) => Answer::Later {
+                    Err(_) => Answer::Silent {
                         reason: format!("no answer in {timeout:?}"),
-                        after: None,
                     },
                 }
             }
@@ -164,9 +187,12 @@ impl<'a> Transport<'a> {
                     .body(body);
                 match request.send().await {
                     Ok(response) => judge_http(response).await,
-                    Err(error) => Answer::Later {
+                    Err(error) if error.is_connect() => Answer::Later {
                         reason: error.to_string(),
                         after: None,
+                    },
+                    Err(error) => Answer::Silent {
+                        reason: error.to_string(),
                     },
                 }
             }
@@ -205,6 +231,13 @@ fn taken(body: &Bytes) -> Answer {
 /// receiver says when; a receiver that is merely busy often does not, so that it is tried as well.
 fn judge(status: &Status) -> Answer {
     let reason = format!("{}: {}", status.code(), status.message());
+    // What this end says itself has a cause; what came from the receiver has none.
+    let own = std::error::Error::source(status);
+    if let Some(cause) = own
+        && !not_connected(cause)
+    {
+        return Answer::Silent { reason };
+    }
     match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded
@@ -216,13 +249,20 @@ fn judge(status: &Status) -> Answer {
             reason,
             after: None,
         },
-        // A broken connection in the middle of a call is told as "unknown".
-        Code::Unknown if std::error::Error::source(status).is_some() => Answer::Later {
-            reason,
-            after: None,
-        },
         _ => Answer::Refused { reason },
     }
+}
+
+/// Nothing was sent: there was no connection.
+fn not_connected(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(cause);
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 async fn judge_http(response: reqwest::Response) -> Answer {
@@ -230,9 +270,8 @@ async fn judge_http(response: reqwest::Response) -> Answer {
     if status.is_success() {
         return match response.bytes().await {
             Ok(body) => taken(&body),
-            Err(error) => Answer::Later {
+            Err(error) => Answer::Silent {
                 reason: error.to_string(),
-                after: None,
             },
         };
     }

@@ -443,7 +443,56 @@ fn a_dead_receiver_costs_bounded_memory_and_every_drop_is_counted() {
             .shutdown_with_timeout(Duration::from_millis(50))
             .is_err()
     );
-    assert_eq!(counts.dropped() + counts.exported(), 10_000);
+    assert_eq!(
+        counts.dropped() + counts.exported() + counts.unanswered(),
+        10_000
+    );
+}
+
+/// A receiver that takes a request and never answers: each span is counted once all the same.
+#[test]
+fn what_is_with_a_silent_receiver_at_the_end_is_counted_as_unanswered() {
+    for protocol in [OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let mut target = target(protocol, &endpoint);
+        target.timeout = Duration::from_secs(60);
+        let batch = target.limits.batch_items;
+        let (provider, counts) = provider(target);
+        make(&provider, 3 * batch);
+        let asked = Instant::now();
+        let timeout = Duration::from_millis(300);
+        assert!(provider.shutdown_with_timeout(timeout).is_err());
+        assert!(asked.elapsed() < Duration::from_secs(10));
+        let all = (counts.exported(), counts.dropped(), counts.unanswered());
+        assert_eq!(all, (0, 2 * batch as u64, batch as u64), "{protocol:?}");
+    }
+}
+
+/// The same, but its answer comes after the time for the flush is over: too late to be counted as
+/// exported, and not counted as dropped, since it arrived.
+#[test]
+fn an_answer_that_comes_too_late_is_not_counted_twice() {
+    let receiver = Receiver::default();
+    let (late, spans) = (Duration::from_millis(700), receiver.spans.clone());
+    let take = move |body: Bytes| async move {
+        spans.fetch_add(count(&body), Ordering::SeqCst);
+        tokio::time::sleep(late).await;
+    };
+    let endpoint = anywhere(Router::new().route("/v1/traces", post(take)));
+    let (provider, counts) = provider(target(OtlpProtocol::HttpProtobuf, &endpoint));
+    make(&provider, 10);
+    until("the request", || receiver.received() == 10);
+    assert!(
+        provider
+            .shutdown_with_timeout(Duration::from_millis(50))
+            .is_err()
+    );
+    let counted = || (counts.exported(), counts.dropped(), counts.unanswered());
+    assert_eq!(counted(), (0, 0, 10));
+    let end = Instant::now() + 2 * late;
+    until("the late answer", || Instant::now() > end);
+    assert_eq!(counted(), (0, 0, 10));
 }
 
 #[derive(Clone)]

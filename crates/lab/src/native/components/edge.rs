@@ -1,5 +1,9 @@
 //! edge: what the world calls.
 
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
 use crate::native::component::{Component, Launch, Probe, Recipe, Source, Spec, Stop, Tier};
 use crate::native::environment;
 use crate::settings::Port;
@@ -15,8 +19,14 @@ pub(super) const COMPONENT: Component = Component {
         let mut run = Spec::component(lab, &found.program);
         run.env.extend(environment::service(lab));
         run.env.extend(environment::telemetry(lab, "edge", "otlp"));
-        Ok(Launch::new(run))
+        let mut launch = Launch::new(run.env("LISTEN_SHARED", "true"));
+        launch.shared = Some(lab.settings.port(Port::Edge));
+        Ok(launch)
     },
     probe: |settings| Probe::Http(settings.http(Port::Edge) + "/readyz"),
-    stop: Stop::TERM,
+    // It answers what it was asked for 35 s, then sends its telemetry for up to 10.
+    stop: Stop {
+        signal: Signal::SIGTERM,
+        deadline: Duration::from_secs(50),
+    },
 };

@@ -1,5 +1,7 @@
 //! jaeger: version 2, which is a Collector with storage and a query service.
 
+use anyhow::Context;
+
 use crate::Lab;
 use crate::native::component::{
     Component, Found, GoModule, Launch, Probe, Recipe, Source, Spec, Stop, System, Tier,
@@ -40,13 +42,26 @@ pub(super) const COMPONENT: Component = Component {
 
 fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
     let infra = lab.paths.infra("jaeger");
-    let config = infra.join("config.yaml");
-    let mut run = Spec::component(lab, &found.program).flag("--config=", &config);
+    let data = lab.paths.data("jaeger");
+    let mut files = vec!["config.yaml"];
+    if lab.settings.jaeger_on_disk {
+        std::fs::create_dir_all(&data)
+            .with_context(|| format!("cannot make {}", data.display()))?;
+        files.push("badger.yaml");
+    }
+    let mut run = Spec::component(lab, &found.program);
+    let mut inputs = vec![infra.join("ui.json")];
+    for file in files {
+        let path = infra.join(file);
+        run = run.flag("--config=", &path);
+        inputs.push(path);
+    }
     run = run
+        .env("JAEGER_DATA", &data)
         .env("JAEGER_UI_CONFIG", infra.join("ui.json"))
         // Near it Go collects more often; at rest it is far away.
         .env("GOMEMLIMIT", "300MiB");
     let mut launch = Launch::new(run);
-    launch.inputs = vec![config, infra.join("ui.json")];
+    launch.inputs = inputs;
     Ok(launch)
 }

@@ -1,4 +1,5 @@
-//! otel-collector: the committed configuration, and a second file that reads albums' log.
+//! otel-collector: the committed configuration, a second file that reads albums' log, and whatever
+//! `LAB_OTELCOL_CONFIG` names.
 
 use anyhow::Context;
 
@@ -52,8 +53,14 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
         run = run.flag("--config=", &path);
         inputs.push(path);
     }
+    for file in &lab.settings.collector_configs {
+        let path = lab.paths.root.join(file);
+        run = run.flag("--config=", &path);
+        inputs.push(path);
+    }
     run = run
         .env("OTELCOL_DATA", &data)
+        .env("OTELCOL_LEDGER", lab.paths.data("ledger"))
         .env("ALBUMS_LOG", lab.paths.log("albums"))
         // Below the limit of memory_limiter: Go collects before the Collector refuses.
         .env("GOMEMLIMIT", "320MiB");

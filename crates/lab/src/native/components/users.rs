@@ -1,5 +1,9 @@
 //! users: the service with the database. It waits for Postgres by itself.
 
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
 use crate::native::component::{Component, Launch, Probe, Recipe, Source, Spec, Stop, Tier};
 use crate::native::environment;
 use crate::settings::Port;
@@ -17,8 +21,14 @@ pub(super) const COMPONENT: Component = Component {
         // It is scraped; edge pushes. The lab shows both ways.
         run.env
             .extend(environment::telemetry(lab, "users", "prometheus"));
-        Ok(Launch::new(run))
+        let mut launch = Launch::new(run.env("LISTEN_SHARED", "true"));
+        launch.shared = Some(lab.settings.port(Port::Users));
+        Ok(launch)
     },
     probe: |settings| Probe::Http(settings.http(Port::Users) + "/readyz"),
-    stop: Stop::TERM,
+    // It answers what it was asked for 15 s, then sends its telemetry for up to 10.
+    stop: Stop {
+        signal: Signal::SIGTERM,
+        deadline: Duration::from_secs(30),
+    },
 };

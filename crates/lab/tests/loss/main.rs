@@ -1,0 +1,531 @@
+//! Nothing is lost, counted: real labs whose processes are stopped, killed and taken away under
+//! load. What a request leaves behind is read from the Collector's ledger
+//! (`infra/otel-collector/ledger.yaml`) and compared with what its sender saw, trace by trace.
+//! `docs/loss.md` says what is promised. The programs must be in the cache already: `lab test`
+//! runs these after its own lab came up.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must panic")]
+#![expect(
+    clippy::print_stdout,
+    reason = "what was counted is part of a test's result"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod ledger;
+mod load;
+mod stores;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use common::{TestLab, eventually, pause, signal};
+use ledger::{Ledger, Left};
+use load::{Load, Request};
+
+const SENDERS: usize = 8;
+/// Requests a second: several are on their way at any moment, and two cores have time left.
+const RATE: u32 = 200;
+/// Through an outage of a minute.
+const MODERATE: u32 = 50;
+const OUTAGE: Duration = Duration::from_secs(60);
+/// Everything that waits somewhere has arrived by then.
+const ARRIVAL: Duration = Duration::from_secs(60);
+/// What `OTEL_BSP_SCHEDULE_DELAY` and `OTEL_BLRP_SCHEDULE_DELAY` are in a lab.
+const DELAY: Duration = Duration::from_secs(1);
+/// Between two scrapes of a service.
+const SCRAPE: Duration = Duration::from_secs(5);
+
+/// A lab that keeps a ledger.
+struct Books {
+    lab: TestLab,
+    ledger: Ledger,
+    since: SystemTime,
+}
+
+impl Books {
+    fn open(env: &[(&'static str, &str)]) -> Self {
+        let mut lab = TestLab::new();
+        lab.env.push((
+            "LAB_OTELCOL_CONFIG",
+            "infra/otel-collector/ledger.yaml".into(),
+        ));
+        lab.env
+            .extend(env.iter().map(|(name, value)| (*name, value.into())));
+        lab.lab(&["up", "--engine", "native", "--wait"]);
+        Self {
+            ledger: Ledger::of(&lab.state_dir()),
+            since: SystemTime::now(),
+            lab,
+        }
+    }
+
+    fn load(&self, rate: u32) -> Load {
+        Load::start(&self.lab.address(8001, "/users"), SENDERS, rate)
+    }
+
+    /// Signals a component and waits until the engine has brought it back.
+    #[track_caller]
+    fn strike(&self, name: &str, with: Signal) -> Instant {
+        let pid = self.lab.pid(name).unwrap();
+        signal(pid, with);
+        let struck = Instant::now();
+        let back = eventually(Duration::from_secs(60), || {
+            self.lab.pid(name).is_some_and(|now| now != pid)
+                && self.lab.component(name)["phase"] == "healthy"
+        });
+        assert!(back, "{name} is {:#}", self.lab.component(name));
+        struck
+    }
+
+    /// Every request left exactly what it should have: no less, and no more.
+    #[track_caller]
+    fn balance(&mut self, requests: &[Request], expected: impl Fn(&Request) -> Left) {
+        let mut wrong = Vec::new();
+        let balanced = eventually(ARRIVAL, || {
+            self.ledger.read();
+            wrong = requests
+                .iter()
+                .filter(|one| self.ledger.left(&one.trace) != expected(one))
+                .collect();
+            wrong.is_empty()
+        });
+        let some: Vec<_> = wrong
+            .iter()
+            .take(5)
+            .map(|one| (one, self.ledger.left(&one.trace)))
+            .collect();
+        assert!(
+            balanced,
+            "{} of {} requests left something else than they should: {some:#?}",
+            wrong.len(),
+            requests.len()
+        );
+        println!(
+            "{} requests, each with all that belongs to it; {} items came more than once",
+            requests.len(),
+            self.ledger.repeated
+        );
+    }
+
+    /// edge's histogram, which is pushed, counted every server span of each of its processes.
+    #[track_caller]
+    fn edge_counted_exactly(&mut self) {
+        let mut told = Vec::new();
+        let exact = eventually(ARRIVAL, || {
+            self.ledger.read();
+            let edges = self.ledger.instances("edge").into_iter();
+            told = edges
+                .map(|edge| {
+                    let metric = "http.server.request.duration";
+                    (
+                        self.ledger.pushed(&edge, metric, ""),
+                        self.ledger.servers[&edge],
+                    )
+                })
+                .collect();
+            told.iter().all(|(counted, spans)| counted == spans)
+        });
+        assert!(exact, "counted and server spans: {told:?}");
+    }
+
+    /// users' histogram, which is scraped, lacks at most what each process that ended had counted
+    /// since its last scrape.
+    #[track_caller]
+    fn users_counted_within_a_scrape(&mut self, rate: u32, ended: u64) {
+        let selector = "http_server_request_duration_seconds_count{job=\"users\"}";
+        let spans = self.ledger.servers.iter();
+        let spans: u64 = spans
+            .filter(|(one, _)| one.service == "users")
+            .map(|(_, spans)| spans)
+            .sum();
+        let most = ended * u64::from(rate) * (SCRAPE.as_secs() + 1);
+        // The process that runs now has counted each of its own.
+        let now = self
+            .lab
+            .scraped_sum("http_server_request_duration_seconds_count");
+        let exact = self.ledger.servers.values().any(|spans| *spans == now);
+        assert!(exact, "{now} counted, spans: {:?}", self.ledger.servers);
+        let mut counted = 0.0;
+        let near = eventually(4 * SCRAPE, || {
+            counted = stores::scraped_rise(&self.lab, selector);
+            counted <= spans as f64 && counted + most as f64 >= spans as f64
+        });
+        assert!(
+            near,
+            "{counted} counted of {spans}, at most {most} may lack"
+        );
+        println!("scraped: {counted} of {spans} requests, at most {most} may lack");
+    }
+}
+
+fn with_status(requests: &[Request], status: Option<u16>) -> Vec<Request> {
+    let of = |one: &&Request| one.status() == status;
+    requests.iter().filter(of).cloned().collect()
+}
+
+/// What a request leaves that was answered by users, by edge alone, or not at all.
+fn by_status(request: &Request) -> Left {
+    match request.status() {
+        Some(200) => Left::ALL,
+        Some(502) => Left::EDGE,
+        None => Left::default(),
+        Some(_) => panic!("{request:?}"),
+    }
+}
+
+#[track_caller]
+fn all_were_answered(requests: &[Request]) {
+    let failed: Vec<_> = requests
+        .iter()
+        .filter(|one| one.status() != Some(200))
+        .collect();
+    assert!(
+        failed.is_empty(),
+        "{} of {}: {:#?}",
+        failed.len(),
+        requests.len(),
+        failed.iter().take(3).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn a_stop_of_users_and_of_edge_loses_nothing_that_was_answered() {
+    let mut books = Books::open(&[]);
+    let load = books.load(RATE);
+    load.more(400);
+    books.strike("users", Signal::SIGTERM);
+    load.more(400);
+    books.strike("edge", Signal::SIGTERM);
+    load.more(400);
+    let requests = load.stop();
+    let (whole, by_edge) = (
+        with_status(&requests, Some(200)).len(),
+        with_status(&requests, Some(502)).len(),
+    );
+    println!(
+        "{whole} answered by users, {by_edge} by edge alone, of {}",
+        requests.len()
+    );
+    assert!(whole >= 1_200);
+    // What was not answered left nothing: no request was taken and then forgotten.
+    books.balance(&requests, by_status);
+    books.edge_counted_exactly();
+    books.users_counted_within_a_scrape(RATE, 1);
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn replaced_while_they_run_users_and_edge_fail_no_request_and_lose_nothing() {
+    let mut books = Books::open(&[]);
+    let load = books.load(RATE);
+    for name in ["users", "users", "edge", "users", "edge"] {
+        load.more(200);
+        let before = books.lab.pid(name);
+        books.lab.lab(&["restart", name]);
+        assert_ne!(books.lab.pid(name), before);
+        assert_eq!(books.lab.component(name)["crashes"], 0);
+    }
+    load.more(200);
+    let requests = load.stop();
+    all_were_answered(&requests);
+    books.balance(&requests, |_| Left::ALL);
+    let processes = |service| books.ledger.instances(service).len();
+    assert_eq!((processes("users"), processes("edge")), (4, 3));
+    books.edge_counted_exactly();
+    books.users_counted_within_a_scrape(RATE, 3);
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn a_collector_that_is_restarted_or_killed_loses_nothing() {
+    let mut books = Books::open(&[]);
+    let load = books.load(RATE);
+    load.more(400);
+    books.lab.lab(&["restart", "otel-collector"]);
+    load.more(400);
+    for _ in 0..2 {
+        books.strike("otel-collector", Signal::SIGKILL);
+        load.more(400);
+    }
+    let requests = load.stop();
+    all_were_answered(&requests);
+    books.balance(&requests, |_| Left::ALL);
+    books.edge_counted_exactly();
+    books.everything_is_stored(&requests);
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn a_collector_that_is_away_for_a_minute_costs_nothing() {
+    let mut books = Books::open(&[]);
+    let load = books.load(MODERATE);
+    load.more(100);
+    books.lab.lab(&["stop", "otel-collector"]);
+    assert_eq!(books.lab.component("otel-collector")["phase"], "stopped");
+    pause(OUTAGE);
+    for service in ["users", "edge"] {
+        let bytes = books.memory(service);
+        println!(
+            "{service} takes {} MiB after a minute without Collector",
+            bytes >> 20
+        );
+        assert!(bytes < 64 << 20, "{service} takes {bytes} bytes");
+    }
+    books.lab.lab(&["start", "otel-collector"]);
+    load.more(100);
+    let requests = load.stop();
+    all_were_answered(&requests);
+    assert!(requests.len() >= 60 * MODERATE as usize);
+    books.balance(&requests, |_| Left::ALL);
+    books.edge_counted_exactly();
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn jaeger_and_loki_away_for_a_minute_get_everything_when_they_are_back() {
+    // On disk: in memory Jaeger would forget what it had before.
+    let mut books = Books::open(&[("LAB_JAEGER_STORE", "badger")]);
+    let load = books.load(MODERATE);
+    load.more(100);
+    books.lab.lab(&["stop", "jaeger", "loki"]);
+    pause(OUTAGE);
+    books.lab.lab(&["start", "jaeger", "loki"]);
+    load.more(100);
+    let requests = load.stop();
+    all_were_answered(&requests);
+    books.balance(&requests, |_| Left::ALL);
+    books.everything_is_stored(&requests);
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn without_the_database_every_error_has_its_telemetry() {
+    let mut books = Books::open(&[]);
+    let load = books.load(RATE);
+    load.more(400);
+    books.lab.lab(&["stop", "postgres"]);
+    // Each waits for a connection before it fails.
+    load.more(3 * SENDERS);
+    books.lab.lab(&["start", "postgres"]);
+    let healed = eventually(Duration::from_secs(30), || {
+        books.lab.component("users")["phase"] == "healthy"
+    });
+    assert!(healed);
+    load.more(400);
+    let requests = load.stop();
+    let failed = requests
+        .iter()
+        .filter(|one| one.status() != Some(200))
+        .count();
+    println!("{failed} of {} requests failed", requests.len());
+    assert!(failed > 0);
+    let unanswered = with_status(&requests, None);
+    assert!(unanswered.is_empty(), "{:?}", unanswered[0]);
+    books.balance(&requests, |_| Left::ALL);
+    books.edge_counted_exactly();
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn killed_users_loses_at_most_what_it_had_not_sent_and_edge_tells_how_much() {
+    let mut books = Books::open(&[]);
+    let load = books.load(RATE);
+    load.more(600);
+    let killed = books.strike("users", Signal::SIGKILL);
+    load.more(400);
+    let requests = load.stop();
+    let unanswered = with_status(&requests, None);
+    assert!(unanswered.is_empty(), "{:?}", unanswered[0]);
+    let of_edge = |left: Left| Left {
+        users_server: 0,
+        database: 0,
+        users_access: 0,
+        ..left
+    };
+    // edge's part is complete, so that what it asked for and users does not tell is the loss.
+    let complete = eventually(ARRIVAL, || {
+        books.ledger.read();
+        let whole = |one: &&Request| of_edge(books.ledger.left(&one.trace)) == Left::EDGE;
+        requests.iter().filter(whole).count() == requests.len()
+    });
+    assert!(complete, "edge's own part is not complete");
+    // What the new process had not sent yet is there in a moment.
+    let answered = with_status(&requests, Some(200));
+    let after: Vec<_> = answered
+        .iter()
+        .filter(|one| one.ended > killed)
+        .cloned()
+        .collect();
+    books.balance(&after, |_| Left::ALL);
+    let lost: Vec<_> = answered
+        .iter()
+        .filter(|one| books.ledger.left(&one.trace) != Left::ALL)
+        .collect();
+    let oldest = lost
+        .iter()
+        .map(|one| killed.saturating_duration_since(one.ended))
+        .max();
+    let most = (f64::from(RATE) * DELAY.as_secs_f64() * 1.5) as usize + SENDERS;
+    println!(
+        "{} of {} requests that users answered lost telemetry, the oldest {oldest:?} before the \
+         kill; at most {most} may",
+        lost.len(),
+        answered.len()
+    );
+    assert!(
+        lost.len() <= most,
+        "{} lost, at most {most} may be",
+        lost.len()
+    );
+    // Ended before its telemetry was due, and one export may have been on its way.
+    assert!(oldest.unwrap_or_default() < DELAY + DELAY / 2, "{oldest:?}");
+    for one in with_status(&requests, Some(502)) {
+        assert!(
+            killed.saturating_duration_since(one.ended) < DELAY,
+            "{one:?}"
+        );
+    }
+    books.edge_counted_exactly();
+    books.users_counted_within_a_scrape(RATE, 1);
+}
+
+/// Stopped, not killed: its port still takes connections and nobody ever answers.
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
+    const BOUND: u64 = 1_000;
+    let bound = BOUND.to_string();
+    let mut books = Books::open(&[
+        ("OTEL_BSP_MAX_QUEUE_SIZE", &bound),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", &bound),
+    ]);
+    let collector = books.lab.pid("otel-collector").unwrap();
+    signal(collector, Signal::SIGSTOP);
+    let load = books.load(0);
+    load.more(5_000);
+    let requests = load.stop();
+    for service in ["users", "edge"] {
+        let bytes = books.memory(service);
+        println!("{service} takes {} MiB", bytes >> 20);
+        assert!(bytes < 40 << 20, "{service} takes {bytes} bytes");
+    }
+    signal(collector, Signal::SIGCONT);
+    all_were_answered(&requests);
+
+    // users tells by its page, edge by what it pushes; each made a span for what it measured.
+    let users = books.ledger_of("users");
+    let mut told = String::new();
+    let exact = eventually(ARRIVAL, || {
+        books.ledger.read();
+        let made = books
+            .lab
+            .scraped_sum("http_server_request_duration_seconds_count")
+            + books
+                .lab
+                .scraped_sum("db_client_operation_duration_seconds_count");
+        let dropped = books
+            .lab
+            .scraped("otel_sdk_processor_span_processed_total{error_type=\"queue_full\"}");
+        let sent = books.lab.scraped("otel_sdk_exporter_log_exported_total{}");
+        let stored = books.ledger.spans.get(&users).copied().unwrap_or_default();
+        let lines = books
+            .ledger
+            .records
+            .get(&users)
+            .copied()
+            .unwrap_or_default();
+        told = format!(
+            "users made {made} spans, {stored} are stored, {dropped} were dropped; {lines} of \
+             {sent} log records are stored"
+        );
+        dropped > 0 && made == stored + dropped && sent == lines
+    });
+    assert!(exact, "{told}");
+    println!("{told}");
+    let edge = books.ledger_of("edge");
+    let exact = eventually(ARRIVAL, || {
+        books.ledger.read();
+        let pushed = |metric, part| books.ledger.pushed(&edge, metric, part);
+        let made =
+            pushed("http.server.request.duration", "") + pushed("http.client.request.duration", "");
+        let dropped = pushed("otel.sdk.processor.span.processed", "queue_full");
+        let stored = books.ledger.spans.get(&edge).copied().unwrap_or_default();
+        told = format!("edge made {made} spans, {stored} are stored, {dropped} were dropped");
+        dropped > 0 && made == stored + dropped
+    });
+    assert!(exact, "{told}");
+    println!("{told}");
+
+    // Before Prometheus has seen it `verify` fails on it; afterwards it is over, and told.
+    let seen = eventually(ARRIVAL, || {
+        ["edge", "users"].iter().all(|job| {
+            let dropped = "otel_sdk_processor_span_processed_total{error_type=\"queue_full\"";
+            stores::scraped_rise(&books.lab, &format!("{dropped},job=\"{job}\"}}")) > 0.0
+        })
+    });
+    assert!(seen, "Prometheus does not have what was dropped");
+    let output = books.lab.lab(&["verify", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = report["links"].as_array().unwrap();
+    let row = rows
+        .iter()
+        .find(|row| row["name"] == "the services dropped nothing");
+    let answer = row.unwrap()["answer"].as_str().unwrap().to_owned();
+    println!("verify: {answer}");
+    assert!(answer.contains("were lost earlier"), "{answer}");
+}
+
+impl Books {
+    /// Jaeger has every span and Loki every line of these requests, once.
+    #[track_caller]
+    fn everything_is_stored(&self, requests: &[Request]) {
+        let mut missing = (0, 0);
+        let stored = eventually(ARRIVAL, || {
+            missing = (
+                stores::missing_in_jaeger(&self.lab, requests, 4),
+                stores::missing_in_loki(&self.lab, requests, self.since),
+            );
+            missing == (0, 0)
+        });
+        assert!(stored, "not complete in Jaeger and in Loki: {missing:?}");
+        println!("Jaeger and Loki have all of {} requests", requests.len());
+    }
+
+    /// Bytes in memory.
+    fn memory(&self, service: &str) -> u64 {
+        self.lab.status()["memory"]["components"][service]
+            .as_u64()
+            .unwrap()
+    }
+
+    /// The one process of a service.
+    #[track_caller]
+    fn ledger_of(&mut self, service: &str) -> ledger::Instance {
+        let mut all = Vec::new();
+        let one = eventually(ARRIVAL, || {
+            self.ledger.read();
+            all = self.ledger.instances(service);
+            all.len() == 1
+        });
+        assert!(one, "{all:?}");
+        all.remove(0)
+    }
+}
+
+impl TestLab {
+    /// The sum of a counter's series on the page that users is scraped from.
+    fn scraped_sum(&self, name: &str) -> u64 {
+        let url = self.address(8000, "/metrics");
+        let page = common::get(async |client| {
+            client.get(&url).send().await.unwrap().text().await.unwrap()
+        });
+        let values = page
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.split_once("} "))
+            .filter_map(|(_, value)| value.split(' ').next()?.parse::<u64>().ok());
+        values.sum()
+    }
+}

@@ -1,0 +1,105 @@
+//! What the backends have, asked of their APIs.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::common::{TestLab, get};
+use crate::load::Request;
+
+/// More than Loki gives in one answer by default, less than it refuses.
+const LIMIT: usize = 5_000;
+
+async fn json(client: &reqwest::Client, url: &str) -> Option<Value> {
+    let answer = client.get(url).send().await.ok()?;
+    serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+}
+
+/// How many of these requests have not so many spans in Jaeger.
+pub(crate) fn missing_in_jaeger(lab: &TestLab, requests: &[Request], spans: usize) -> usize {
+    get(async |client| {
+        let mut missing = 0;
+        for request in requests {
+            let url = lab.address(16686, &format!("/api/traces/{}", request.trace));
+            let trace = json(&client, &url).await.unwrap_or_default();
+            let all = trace["data"][0]["spans"].as_array();
+            let ids: HashSet<_> = all
+                .into_iter()
+                .flatten()
+                .filter_map(|span| span["spanID"].as_str())
+                .collect();
+            missing += usize::from(ids.len() != spans);
+        }
+        missing
+    })
+}
+
+/// How many of these requests have not exactly one line of each service's access log in Loki.
+pub(crate) fn missing_in_loki(lab: &TestLab, requests: &[Request], since: SystemTime) -> usize {
+    let mut lines: HashMap<String, u32> = HashMap::new();
+    for service in ["edge", "users"] {
+        for trace in access_log(lab, service, since) {
+            *lines.entry(trace).or_default() += 1;
+        }
+    }
+    let complete = |request: &&Request| lines.get(&request.trace) == Some(&2);
+    requests.len() - requests.iter().filter(complete).count()
+}
+
+/// The traces in a service's access log, in order; a line that came twice counts once.
+fn access_log(lab: &TestLab, service: &str, since: SystemTime) -> Vec<String> {
+    get(async |client| {
+        let mut traces = Vec::new();
+        let mut seen = HashSet::new();
+        let mut start = since.duration_since(UNIX_EPOCH).unwrap().as_nanos();
+        loop {
+            let query = format!("{{service_name=\"{service}\"}} | scope_name=`access`");
+            let mut url: reqwest::Url = lab
+                .address(3100, "/loki/api/v1/query_range")
+                .parse()
+                .unwrap();
+            url.query_pairs_mut()
+                .append_pair("query", &query)
+                .append_pair("start", &start.to_string())
+                .append_pair("limit", &LIMIT.to_string())
+                .append_pair("direction", "forward");
+            let answer = json(&client, url.as_str()).await.unwrap_or_default();
+            let mut count = 0;
+            for stream in answer["data"]["result"].as_array().into_iter().flatten() {
+                let label = |name: &str| stream["stream"][name].as_str().unwrap_or_default();
+                for value in stream["values"].as_array().into_iter().flatten() {
+                    count += 1;
+                    let at: u128 = value[0].as_str().unwrap().parse().unwrap();
+                    start = start.max(at);
+                    if seen.insert(format!("{at} {}", label("span_id"))) {
+                        traces.push(label("trace_id").to_owned());
+                    }
+                }
+            }
+            if count < LIMIT {
+                return traces;
+            }
+        }
+    })
+}
+
+/// What a counter that is scraped rose by in all its series, as Prometheus has it: restarts of the
+/// counted process are seen, what was counted after its last scrape is not.
+pub(crate) fn scraped_rise(lab: &TestLab, selector: &str) -> f64 {
+    let mut url: reqwest::Url = lab.address(9090, "/api/v1/query").parse().unwrap();
+    url.query_pairs_mut()
+        .append_pair("query", &format!("{selector}[30m]"));
+    let answer = get(async |client| json(&client, url.as_str()).await).unwrap_or_default();
+    let series = answer["data"]["result"].as_array().cloned();
+    let mut rise = 0.0;
+    for one in series.unwrap_or_default() {
+        let mut last = 0.0;
+        for sample in one["values"].as_array().into_iter().flatten() {
+            let value: f64 = sample[1].as_str().unwrap().parse().unwrap();
+            rise += if value < last { value } else { value - last };
+            last = value;
+        }
+    }
+    rise
+}
