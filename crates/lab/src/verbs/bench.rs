@@ -24,23 +24,8 @@ pub(crate) struct Args {
     arguments: Vec<std::ffi::OsString>,
 }
 
-/// With the packages of the launcher, so that their dependencies are not compiled once more with
-/// other features.
-const ARGUMENTS: [&str; 13] = [
-    "build",
-    "--release",
-    "--locked",
-    "-p",
-    "lab",
-    "-p",
-    "users",
-    "-p",
-    "edge",
-    "-p",
-    "bench",
-    "--bin",
-    "bench",
-];
+/// By itself: named together, it would change the features of the services' dependencies.
+const ARGUMENTS: [&str; 5] = ["build", "--release", "--locked", "-p", "bench"];
 const STEP: &str = "bench";
 const TICK: Duration = Duration::from_millis(200);
 
