@@ -43,6 +43,9 @@ impl Service {
     }
 }
 
+/// The command that is put in front of a service, by its name.
+pub(crate) type Wrap<'a> = &'a dyn Fn(&str) -> Vec<OsString>;
+
 /// The ports of the two services, the same for every configuration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ports {
@@ -73,7 +76,7 @@ pub(crate) async fn start(
     programs: &Programs,
     config: &Config,
     ports: Ports,
-    wrap: Option<&dyn Fn(&str) -> Vec<OsString>>,
+    wrap: Option<Wrap<'_>>,
     extra: &[(&str, &str)],
 ) -> anyhow::Result<Running> {
     let (edge, users) = programs

@@ -21,7 +21,7 @@ use crate::printer::Printer;
 use crate::result::{self, Compare, Run};
 use crate::tables::Table;
 use crate::wrk::Wrk;
-use crate::{docs, growth, instructions, peers, soak};
+use crate::{counters, docs, growth, instructions, peers, soak};
 
 /// What does telemetry cost? Starts a lab of its own (real PostgreSQL, Collector, Jaeger, Loki and
 /// Prometheus), then the services in every configuration, one after the other, in rounds.
@@ -358,6 +358,8 @@ impl<'a> Session<'a> {
         let lab = Lab::start(paths, printer).await?;
         let ports = Ports::free()?;
         lab.scrape(ports.users)?;
+        printer.step("waiting for the lab to be quiet");
+        counters::quiet(&lab).await?;
         let wrk = Wrk::new(wrk.program, wrk.library_path, &paths.work);
         Ok(Self {
             lab,

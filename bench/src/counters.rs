@@ -80,6 +80,25 @@ pub(crate) async fn settled(
     }
 }
 
+/// Waits until nothing arrives any more: the lab's own services have sent what they had to tell
+/// about their start.
+pub(crate) async fn quiet(lab: &Lab) -> anyhow::Result<()> {
+    const LONGEST: Duration = Duration::from_secs(30);
+    // Longer than any sender waits for its batch to fill.
+    const UNCHANGED: Duration = Duration::from_secs(3);
+    let began = Instant::now();
+    let mut last = read(lab).await?;
+    let mut since = Instant::now();
+    while since.elapsed() < UNCHANGED && began.elapsed() < LONGEST {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let now = read(lab).await?;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    Ok(())
+}
+
 async fn page(lab: &Lab, port: &str, who: &str) -> anyhow::Result<String> {
     let url = format!("http://127.0.0.1:{}/metrics", lab.port(port)?);
     let answer = lab.http.get(&url).send().await.with_context(|| {

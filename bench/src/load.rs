@@ -221,23 +221,22 @@ fn add(count: &mut Count, requests: u64, errors: u64, shape: Shape) {
 /// Sets what was to be expected against what arrived.
 fn finish(count: &mut Count, config: &Config) {
     let arrived = count.counters;
-    count.spans_expected = config
-        .chain
-        .spans_a_request()
-        .filter(|_| config.traces)
-        .map(|each| each * count.answered);
-    let expected = count
-        .spans_expected
-        .unwrap_or(0)
-        .max(arrived.spans_received);
-    count.spans_lost = expected.saturating_sub(arrived.spans_stored);
-    // Three lines a request: one of the handler's, two access logs.
-    let lines = if config.logs && config.chain.spans_a_request().is_some() {
-        3 * count.answered
+    let spans = if config.traces {
+        config.chain.spans_a_request() * count.answered
     } else {
         0
     };
-    count.logs_lost = lines
+    let logs = if config.logs {
+        config.chain.logs_a_request() * count.answered
+    } else {
+        0
+    };
+    count.spans_expected = spans;
+    count.logs_expected = logs;
+    count.spans_lost = spans
+        .max(arrived.spans_received)
+        .saturating_sub(arrived.spans_stored);
+    count.logs_lost = logs
         .max(arrived.logs_received)
         .saturating_sub(arrived.logs_stored);
 }
@@ -273,12 +272,12 @@ mod tests {
         let count = counted("all", 100, (390, 390), (290, 290));
         assert_eq!((count.spans_lost, count.logs_lost), (10, 10));
         // Received and not stored: lost by the backends.
-        let count = counted("go", 100, (400, 395), (200, 199));
+        let count = counted("go", 100, (510, 505), (310, 309));
         assert_eq!((count.spans_lost, count.logs_lost), (5, 1));
         let count = counted("off", 100, (0, 0), (0, 0));
         assert_eq!(
             (count.spans_expected, count.spans_lost, count.logs_lost),
-            (None, 0, 0)
+            (0, 0, 0)
         );
     }
 }

@@ -74,8 +74,9 @@ pub(crate) struct Count {
     pub(crate) under_way: u64,
     #[serde(flatten)]
     pub(crate) counters: Counters,
-    /// Spans that must be there at least, where that is certain.
-    pub(crate) spans_expected: Option<u64>,
+    /// What answered requests call for at the least.
+    pub(crate) spans_expected: u64,
+    pub(crate) logs_expected: u64,
     /// Spans that are missing: expected or received, and not stored.
     pub(crate) spans_lost: u64,
     pub(crate) logs_lost: u64,
@@ -180,10 +181,8 @@ impl Compare {
             sum.under_way += count.under_way;
             sum.spans_lost += count.spans_lost;
             sum.logs_lost += count.logs_lost;
-            sum.spans_expected = match (sum.spans_expected, count.spans_expected) {
-                (Some(sum), Some(more)) => Some(sum + more),
-                (one, other) => one.or(other),
-            };
+            sum.spans_expected += count.spans_expected;
+            sum.logs_expected += count.logs_expected;
             let (to, from) = (&mut sum.counters, count.counters);
             to.spans_received += from.spans_received;
             to.spans_refused += from.spans_refused;

@@ -126,10 +126,12 @@ impl Compare {
         table
     }
 
+    /// The same build without telemetry, where that is measured.
     fn base(config: &str) -> &'static str {
-        match config::by_name(config).map(|config| config.chain) {
-            Some(config::Chain::Python) => "python off",
-            Some(config::Chain::Go) => "go off",
+        match config::by_name(config).map(|config| (config.chain, config.name)) {
+            Some((_, "python tuned")) => "",
+            Some((config::Chain::Python, _)) => "python off",
+            Some((config::Chain::Go, _)) => "go off",
             _ => config::OFF,
         }
     }

@@ -1,8 +1,10 @@
-"""Starts one service of the peer as its users would: Flask under gunicorn, FastAPI under uvicorn.
+"""Starts one service of the peer.
 
     python serve.py edge|users
 
-OTEL_SDK_DISABLED=true leaves all instrumentation out, not only the SDK: the fastest "off" there is.
+As the lab's ancestor starts them: Flask's own server, uvicorn with its access log, both under
+opentelemetry-instrument. PEER_TUNED=true serves as one would in production: gunicorn, no access log, kept
+connections. OTEL_SDK_DISABLED=true leaves all instrumentation out, not only the SDK: the fastest "off" there is.
 """
 
 import os
@@ -11,22 +13,25 @@ import sys
 THREADS = 16
 
 
+def is_set(name: str) -> bool:
+    return os.environ.get(name, "").lower() == "true"
+
+
 def command(service: str) -> list[str]:
     binaries = os.path.dirname(sys.executable)
     host = os.environ.get("LISTEN_HOST", "127.0.0.1")
-    if service == "edge":
-        port = os.environ["EDGE_PORT"]
-        # The instrumentation starts in the worker (gunicorn.conf.py): its threads do not survive a fork.
-        return [
-            f"{binaries}/gunicorn", "--config", "gunicorn.conf.py", "--bind", f"{host}:{port}",
-            "--workers", "1", "--worker-class", "gthread", "--threads", str(THREADS),
-            "--keep-alive", "30", "edge:app",
-        ]
-    port = os.environ["USERS_PORT"]
-    uvicorn = [f"{binaries}/uvicorn", "--host", host, "--port", port, "--no-access-log", "users:app"]
-    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return uvicorn
-    return [f"{binaries}/opentelemetry-instrument", *uvicorn]
+    instrument = [] if is_set("OTEL_SDK_DISABLED") else [f"{binaries}/opentelemetry-instrument"]
+    if service == "users":
+        uvicorn = [f"{binaries}/uvicorn", "--host", host, "--port", os.environ["USERS_PORT"], "users:app"]
+        return instrument + uvicorn + (["--no-access-log"] if is_set("PEER_TUNED") else [])
+    if not is_set("PEER_TUNED"):
+        return [*instrument, sys.executable, "edge.py"]
+    # The instrumentation starts in the worker (gunicorn.conf.py): its threads do not survive a fork.
+    return [
+        f"{binaries}/gunicorn", "--config", "gunicorn.conf.py", "--bind", f"{host}:{os.environ['EDGE_PORT']}",
+        "--workers", "1", "--worker-class", "gthread", "--threads", str(THREADS), "--keep-alive", "30",
+        "edge:app",
+    ]
 
 
 def main() -> None:

@@ -5,15 +5,33 @@ import os
 import time
 
 from fastapi import FastAPI, Request
-from sqlalchemy import create_engine, text
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 logging.basicConfig(level=logging.INFO)
 logger = logging.getLogger("users")
 
-LIST = text(
-    "SELECT id, name, age FROM users"
-    " WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY id LIMIT 1000"
-)
+
+class Base(DeclarativeBase):
+    pass
+
+
+class User(Base):
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    age: Mapped[int]
+
+
+class UserAnswer(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    name: str
+    age: int
+
 
 # As many connections as the other chains have.
 engine = create_engine(
@@ -39,12 +57,15 @@ async def process_time(request: Request, call_next):
     return response
 
 
-@app.get("/users")
+@app.get("/users", response_model=list[UserAnswer])
 def list_users(name: str | None = None):
-    with engine.connect() as connection:
-        rows = connection.execute(LIST, {"name": name}).mappings().all()
-    logger.info("users listed: %d", len(rows))
-    return [dict(row) for row in rows]
+    statement = select(User).order_by(User.id).limit(1000)
+    if name is not None:
+        statement = statement.where(User.name == name)
+    with Session(engine) as session:
+        users = session.scalars(statement).all()
+    logger.info("users listed: %d", len(users))
+    return users
 
 
 @app.get("/readyz")
