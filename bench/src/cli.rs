@@ -16,7 +16,7 @@ use crate::compare::{self, Plan};
 use crate::config::{self, Chain, Config};
 use crate::lab::{self, Lab, Paths};
 use crate::load::Bench;
-use crate::machine::Machine;
+use crate::machine::{self, Machine};
 use crate::printer::Printer;
 use crate::result::{self, Compare, Run};
 use crate::tables::Table;
@@ -322,6 +322,7 @@ struct Session<'a> {
     paths: &'a Paths,
     printer: &'a Printer,
     profile: Profile,
+    load_average: f64,
     json: bool,
     save: bool,
 }
@@ -344,6 +345,7 @@ impl<'a> Session<'a> {
         configs: &[&'static Config],
     ) -> anyhow::Result<Self> {
         let profile = common.profile.unwrap_or(profile);
+        let load_average = machine::load_average();
         lab::prepare(paths).await?;
         let wrk = lab::provide(paths, "wrk").await?;
         let mut programs = Programs::default();
@@ -369,6 +371,7 @@ impl<'a> Session<'a> {
             paths,
             printer,
             profile,
+            load_average,
             json: common.json,
             save: common.save,
         })
@@ -385,7 +388,14 @@ impl<'a> Session<'a> {
     }
 
     async fn machine(&self) -> Machine {
-        let mut machine = Machine::look(&self.paths.root, self.profile.name()).await;
+        let mut machine =
+            Machine::look(&self.paths.root, self.profile.name(), self.load_average).await;
+        if machine.was_busy() {
+            self.printer.note(format_args!(
+                "  warning: the machine was busy before this began (load average {} on {} cores): figures will be worth little",
+                self.load_average, machine.cores
+            ));
+        }
         machine.versions.extend(self.lab.sources());
         machine.versions.extend(self.programs.versions.clone());
         machine

@@ -92,7 +92,7 @@ pub(crate) async fn quiet(lab: &Lab) -> anyhow::Result<()> {
     while since.elapsed() < UNCHANGED && began.elapsed() < LONGEST {
         tokio::time::sleep(Duration::from_millis(250)).await;
         let now = read(lab).await?;
-        if now != last {
+        if now != last || !now.all_stored(Counters::default()) {
             (last, since) = (now, Instant::now());
         }
     }

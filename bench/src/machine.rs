@@ -21,10 +21,26 @@ pub(crate) struct Machine {
     /// How the services were built.
     pub(crate) profile: String,
     pub(crate) versions: BTreeMap<String, String>,
+    /// Processes that wanted to run in the minute before the bench began.
+    #[serde(default)]
+    pub(crate) load_average: f64,
+}
+
+/// Processes that wanted to run in the last minute, on average.
+pub(crate) fn load_average() -> f64 {
+    std::fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|text| text.split(' ').next()?.parse().ok())
+        .unwrap_or_default()
 }
 
 impl Machine {
-    pub(crate) async fn look(root: &Path, profile: &str) -> Self {
+    /// Something else ran when the bench began: its figures are worth little.
+    pub(crate) fn was_busy(&self) -> bool {
+        self.load_average > self.cores as f64 / 2.0
+    }
+
+    pub(crate) async fn look(root: &Path, profile: &str, load_average: f64) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let mut versions = BTreeMap::new();
         for (name, program, args) in [
@@ -59,13 +75,22 @@ impl Machine {
             .unwrap_or_else(|| "unknown".to_owned()),
             profile: profile.to_owned(),
             versions,
+            load_average,
         }
     }
 
     /// One line under a table.
     pub(crate) fn line(&self) -> String {
+        let busy = if self.was_busy() {
+            format!(
+                "; **the machine was busy with other work (load average {} before it began): only instruction counts can be trusted**",
+                self.load_average
+            )
+        } else {
+            String::new()
+        };
         format!(
-            "{} cores of {}, {} GiB, {}, Linux {}; commit {}, profile `{}`, {}",
+            "{} cores of {}, {} GiB, {}, Linux {}; commit {}, profile `{}`, {}{busy}",
             self.cores,
             self.cpu,
             self.memory_gib,
@@ -103,6 +128,17 @@ fn value(text: &str, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_busy_machine_is_said_to_be() {
+        let machine = |load_average| Machine {
+            cores: 2,
+            load_average,
+            ..Machine::default()
+        };
+        assert!(machine(14.7).line().contains("load average 14.7"));
+        assert!(!machine(0.4).line().contains("busy"));
+    }
 
     #[test]
     fn values_of_proc_are_found() {
