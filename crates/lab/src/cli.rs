@@ -9,8 +9,8 @@ use crate::Lab;
 use crate::printer::Printer;
 use crate::settings::SettingsError;
 use crate::verbs::{
-    doctor, down, fault, load, logs, restart, start, status, stop, supervise, test, trace, up,
-    verify, webhook,
+    bench, doctor, down, fault, load, logs, provide, restart, start, status, stop, supervise, test,
+    trace, up, verify, webhook,
 };
 
 #[derive(Parser)]
@@ -54,6 +54,12 @@ enum Verb {
     Fault(fault::Args),
     /// Run every test of the project
     Test(test::Args),
+    /// Measure what telemetry costs
+    #[command(disable_help_flag = true)]
+    Bench(bench::Args),
+    /// Find or fetch a tool (the bench asks)
+    #[command(hide = true)]
+    Provide(provide::Args),
     /// Receive alerts and keep them (the engine starts it)
     #[command(hide = true)]
     Webhook(webhook::Args),
@@ -104,6 +110,8 @@ async fn dispatch(lab: Lab, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Doctor(args) => doctor::run(&lab, args).await,
         Verb::Fault(args) => fault::run(&lab, args),
         Verb::Test(args) => test::run(&lab, args).await,
+        Verb::Bench(args) => bench::run(&lab, args).await,
+        Verb::Provide(args) => provide::run(&lab, args).await,
         Verb::Webhook(args) => webhook::run(&lab, args).await,
         Verb::Supervise(args) => supervise::run(lab, args).await,
     }

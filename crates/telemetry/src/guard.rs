@@ -201,7 +201,7 @@ impl Builder {
         let meter = meter_provider
             .as_ref()
             .map(|provider| provider.meter(SCOPE));
-        let metrics = Metrics::new(meter, scraped, &labels);
+        let metrics = Metrics::new(meter, scraped, &labels).with_exemplars(self.settings.exemplars);
         for (signal, counts) in self.counts {
             metrics.exports(signal, counts);
         }

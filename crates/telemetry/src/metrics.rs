@@ -55,6 +55,7 @@ impl MetricConstructor<PrometheusHistogram> for Buckets {
 pub struct Metrics {
     meter: Option<Meter>,
     page: Option<Arc<Mutex<Page>>>,
+    exemplars: bool,
 }
 
 /// What is scraped. A registry takes a name twice and then writes a page that Prometheus refuses,
@@ -86,7 +87,18 @@ impl Metrics {
                 .register("target", "Who is measured", Info::new(labels));
             Arc::new(Mutex::new(page))
         });
-        Self { meter, page }
+        Self {
+            meter,
+            page,
+            exemplars: true,
+        }
+    }
+
+    /// Whether observations may offer their trace.
+    #[must_use]
+    pub(crate) fn with_exemplars(mut self, exemplars: bool) -> Self {
+        self.exemplars = exemplars;
+        self
     }
 
     /// Whether anything reads what is recorded.
@@ -120,7 +132,11 @@ impl Metrics {
             };
             families.entry(name).or_insert_with(register).clone()
         });
-        Histogram { pushed, scraped }
+        Histogram {
+            pushed,
+            scraped,
+            exemplars: self.exemplars,
+        }
     }
 
     /// Tells what became of the spans or log records that were exported, by the semantic
@@ -217,6 +233,7 @@ impl Collector for ExportMetric {
 pub struct Histogram {
     pushed: Option<opentelemetry::metrics::Histogram<f64>>,
     scraped: Option<HistogramFamily>,
+    exemplars: bool,
 }
 
 impl fmt::Debug for Buckets {
@@ -247,6 +264,7 @@ impl Histogram {
                 .as_ref()
                 .map(|histogram| histogram.bind(attributes)),
             scraped,
+            exemplars: self.exemplars,
             observations: AtomicU64::new(0),
         }))
     }
@@ -255,6 +273,7 @@ impl Histogram {
 struct Bound {
     pushed: Option<opentelemetry::metrics::BoundHistogram<f64>>,
     scraped: Option<PrometheusHistogram>,
+    exemplars: bool,
     observations: AtomicU64,
 }
 
@@ -278,7 +297,7 @@ impl BoundHistogram {
         }
         if let Some(scraped) = &bound.scraped {
             let sampled = span
-                .filter(|span| span.is_sampled() && span.is_valid())
+                .filter(|span| bound.exemplars && span.is_sampled() && span.is_valid())
                 .filter(|_| {
                     bound
                         .observations
@@ -362,6 +381,16 @@ mod tests {
         series.record(0.2, Some(&span(false)));
         series.record(0.2, None);
         assert!(!metrics.exposition().unwrap().contains("trace_id"));
+    }
+
+    #[test]
+    fn exemplars_can_be_switched_off() {
+        let metrics = Metrics::new(None, true, &[]).with_exemplars(false);
+        let series = metrics.duration("a", "b").bind(&[]);
+        series.record(0.2, Some(&span(true)));
+        let page = metrics.exposition().unwrap();
+        assert!(page.contains("a_seconds_count{} 1"), "{page}");
+        assert!(!page.contains("trace_id"), "{page}");
     }
 
     #[test]

@@ -194,6 +194,9 @@ pub struct Settings {
     /// own for the scrape, opened only when one of the two is set. `/metrics` is in the service's
     /// own router in any case, see [`Telemetry::metrics_router`](crate::Telemetry::metrics_router).
     pub prometheus_listener: Option<SocketAddr>,
+    /// `OTEL_METRICS_EXEMPLAR_FILTER`: whether observations may offer their trace (`trace_based`, the
+    /// default) or not (`always_off`).
+    pub exemplars: bool,
     /// `OTEL_SERVICE_NAME`; kept here because it wins over the name compiled in.
     pub service_name: Option<String>,
     /// `TELEMETRY_OTLP_ENCODER`: `direct`, the default, or `sdk`.
@@ -242,6 +245,7 @@ impl Settings {
             logs_protocol: reader.protocol(Signal::Logs),
             propagators: reader.propagators(),
             prometheus_listener: reader.prometheus_listener(),
+            exemplars: reader.exemplars(),
             service_name: reader.get("OTEL_SERVICE_NAME"),
             otlp_encoder: reader.otlp_encoder(),
             sql_comments_per_second: reader.sql_comments_per_second(),
@@ -378,6 +382,20 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             self.warn(NAME, &text, "a whole number, 0 for none", "100");
             DEFAULT
         })
+    }
+
+    fn exemplars(&mut self) -> bool {
+        const NAME: &str = "OTEL_METRICS_EXEMPLAR_FILTER";
+        match self.get(NAME).as_deref().map(str::trim) {
+            None | Some("trace_based") => true,
+            Some("always_off") => false,
+            Some(other) => {
+                let other = other.to_owned();
+                // An exemplar without a sampled trace leads nowhere.
+                self.warn(NAME, &other, "trace_based or always_off", "trace_based");
+                true
+            }
+        }
     }
 
     fn log_format(&mut self) -> LogFormat {
@@ -584,6 +602,17 @@ mod tests {
         assert_eq!(settings.propagators, [Propagator::TraceContext]);
         assert_eq!(settings.log_filter, "info");
         assert_eq!(settings.sql_comments_per_second, 100);
+    }
+
+    #[test]
+    fn exemplars_are_offered_unless_switched_off() {
+        const NAME: &str = "OTEL_METRICS_EXEMPLAR_FILTER";
+        assert!(read(&[]).exemplars);
+        assert!(read(&[(NAME, "trace_based")]).exemplars);
+        assert!(!read(&[(NAME, "always_off")]).exemplars);
+        let settings = read(&[(NAME, "always_on")]);
+        assert!(settings.exemplars);
+        assert_eq!(settings.warnings[0].variable, NAME);
     }
 
     #[test]

@@ -93,8 +93,8 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// k6 leads a group of its own: Ctrl-C reaches it once, through us, and once is what it ends gracefully on.
-fn start(command: &mut Command) -> io::Result<Child> {
+/// The child leads a group of its own: Ctrl-C reaches it once, through us, and once is what k6 ends gracefully on.
+pub(super) fn start(command: &mut Command) -> io::Result<Child> {
     command.process_group(0);
     let parent = Pid::this();
     let tie = move || -> io::Result<()> {
@@ -113,11 +113,14 @@ fn start(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Waits for the end of k6 and hands on the signals that we get.
-async fn attended(child: &mut Child, signals: &mut Signals) -> anyhow::Result<ExitStatus> {
+/// Waits for the end of the child and hands on the signals that we get.
+pub(super) async fn attended(
+    child: &mut Child,
+    signals: &mut Signals,
+) -> anyhow::Result<ExitStatus> {
     loop {
         tokio::select! {
-            status = child.wait() => return status.context("cannot wait for k6"),
+            status = child.wait() => return status.context("cannot wait for it"),
             received = signals.next() => {
                 if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
                     // It may have ended this very moment.
@@ -128,7 +131,7 @@ async fn attended(child: &mut Child, signals: &mut Signals) -> anyhow::Result<Ex
     }
 }
 
-fn exit_code(status: ExitStatus) -> u8 {
+pub(super) fn exit_code(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt as _;
     status
         .code()
@@ -258,14 +261,14 @@ impl Drop for Partial {
 }
 
 /// Ctrl-C and its relatives.
-struct Signals {
+pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    pub(super) fn listen() -> anyhow::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -273,7 +276,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Signal {
+    pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::SIGINT,
             _ = self.terminate.recv() => Signal::SIGTERM,

@@ -1,10 +1,12 @@
 //! One file per verb: its arguments and what it does.
 
+pub(crate) mod bench;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod fault;
 pub(crate) mod load;
 pub(crate) mod logs;
+pub(crate) mod provide;
 pub(crate) mod restart;
 pub(crate) mod start;
 pub(crate) mod status;

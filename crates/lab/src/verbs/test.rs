@@ -169,7 +169,9 @@ async fn go(runner: &mut Runner<'_>) -> anyhow::Result<()> {
 /// Modules with Go files of ours; those that only pin a program have none.
 fn go_modules(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut modules = Vec::new();
-    let mut pending = vec![root.join("services"), root.join("infra/native")];
+    let mut pending = ["services", "infra/native", "bench/peers"]
+        .map(|directory| root.join(directory))
+        .to_vec();
     while let Some(directory) = pending.pop() {
         let mut has_module = false;
         let mut has_source = false;

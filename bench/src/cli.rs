@@ -1,0 +1,494 @@
+//! The command line. Exit codes: 0 measured; 1 failed, or requests or their telemetry were lost;
+//! 2 wrong request; 130 Ctrl-C.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::build::{self, Profile};
+use crate::chain::{Ports, Programs};
+use crate::compare::{self, Plan};
+use crate::config::{self, Chain, Config};
+use crate::lab::{self, Lab, Paths};
+use crate::load::Bench;
+use crate::machine::{self, Machine};
+use crate::printer::Printer;
+use crate::result::{self, Compare, Run};
+use crate::tables::Table;
+use crate::wrk::Wrk;
+use crate::{counters, docs, growth, instructions, peers, soak};
+
+/// What does telemetry cost? Starts a lab of its own (real PostgreSQL, Collector, Jaeger, Loki and
+/// Prometheus), then the services in every configuration, one after the other, in rounds.
+#[derive(Parser)]
+#[command(
+    name = "lab bench",
+    bin_name = "./lab bench",
+    args_conflicts_with_subcommands = true
+)]
+#[command(
+    after_help = "LAB_PORT_OFFSET (default 1400) moves the ports of the bench's lab.\n\
+    Exit codes: 0 measured, 1 failed or something was lost, 2 wrong request, 130 Ctrl-C."
+)]
+struct Cli {
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    main: Main,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args)]
+struct Common {
+    /// How users and edge are built [default: dist; with --quick: release]
+    #[arg(long, value_enum, global = true)]
+    profile: Option<Profile>,
+    /// Print JSON in place of tables
+    #[arg(long, global = true)]
+    json: bool,
+    /// Put the result into bench/results, and make docs/performance.md and the pictures anew
+    #[arg(long, global = true)]
+    save: bool,
+}
+
+#[derive(Args)]
+struct Main {
+    /// One round of 2 s, off, traces and all, no peers: does the bench itself work?
+    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    quick: bool,
+    /// How often every configuration is measured
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// How long each load lasts
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Only these configurations
+    #[arg(long, value_delimiter = ',', value_parser = config::parse)]
+    configs: Vec<&'static Config>,
+    /// Only these chains
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Chain::Rust, Chain::Python, Chain::Go])]
+    chains: Vec<Chain>,
+    /// Connections that saturate
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 64], value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connections: Vec<u32>,
+    /// Requests a second of the fixed load
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    rate: u32,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// With 10, 100 and 1,000 connections
+    Growth {
+        /// How many connections
+        #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1000], value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        connections: Vec<u32>,
+        /// Only these configurations
+        #[arg(long, value_delimiter = ',', value_parser = config::parse, default_values = ["off", "all", "go", "python"])]
+        configs: Vec<&'static Config>,
+        /// How long each load lasts
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+    },
+    /// Does memory stay flat?
+    Soak {
+        /// How long
+        #[arg(long, default_value_t = 10.0, value_parser = minutes)]
+        minutes: f64,
+        /// The configuration
+        #[arg(long, value_parser = config::parse, default_value = config::ALL)]
+        config: &'static Config,
+        /// How many connections
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        connections: u32,
+    },
+    /// User-space instructions a request, by callgrind: they repeat where timings do not
+    Instructions {
+        /// How many requests are counted
+        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+        requests: u64,
+        /// How many are under way at once
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        connections: u32,
+        /// Only these configurations [default: all of the Rust chain]
+        #[arg(long, value_delimiter = ',', value_parser = config::parse)]
+        configs: Vec<&'static Config>,
+        /// Where callgrind's files go, for `callgrind_annotate` [default: target/bench/callgrind]
+        #[arg(long)]
+        keep: Option<PathBuf>,
+    },
+    /// Make the pictures and the tables of docs/performance.md from bench/results
+    Plot {
+        /// Change nothing: fail when something is not what would be made
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(minutes) if (soak::SHORTEST..=1440.0).contains(&minutes) => Ok(minutes),
+        _ => Err(format!(
+            "expected a number of minutes from {} to 1440",
+            soak::SHORTEST
+        )),
+    }
+}
+
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = Printer::new();
+    // One thread: children are tied to the thread that spawns them.
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            printer.error(error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(attended(&cli, &printer));
+    printer.clear();
+    code.unwrap_or_else(|error| {
+        printer.error(format_args!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Does it, and leaves nothing running however it ends.
+async fn attended(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let paths = Paths::find()?;
+    if let Some(What::Plot { check }) = cli.what {
+        return docs::make(&paths.root, printer, check);
+    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let _alone = lab::lock(&paths)?;
+    let ended = tokio::select! {
+        result = dispatch(cli, &paths, printer) => Some(result),
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+        _ = hangup.recv() => None,
+    };
+    match ended {
+        Some(Ok(code)) => Ok(code),
+        Some(Err(error)) => {
+            printer.clear();
+            lab::halt(&paths)
+                .await
+                .with_context(|| format!("after this: {error:#}"))?;
+            Err(error)
+        }
+        None => {
+            printer.clear();
+            printer.note("interrupted: stopping what was started");
+            lab::remove(&paths).await?;
+            Ok(ExitCode::from(130))
+        }
+    }
+}
+
+async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result<ExitCode> {
+    match &cli.what {
+        None => compared(&cli.main, &cli.common, paths, printer).await,
+        Some(What::Growth {
+            connections,
+            configs,
+            seconds,
+        }) => {
+            let session = Session::open(cli, paths, printer, configs).await?;
+            let machine = session.machine().await;
+            let time = Duration::from_secs(*seconds);
+            let growth = growth::run(&session.bench(), configs, connections, time, machine).await?;
+            session
+                .close("growth", &growth, &growth.tables(), &growth.runs)
+                .await
+        }
+        Some(What::Soak {
+            minutes,
+            config,
+            connections,
+        }) => {
+            let session = Session::open(cli, paths, printer, &[*config]).await?;
+            let machine = session.machine().await;
+            let soak = soak::run(&session.bench(), config, *minutes, *connections, machine).await?;
+            session
+                .close(
+                    "soak",
+                    &soak,
+                    &soak.tables(),
+                    std::slice::from_ref(&soak.run),
+                )
+                .await
+        }
+        Some(What::Instructions {
+            requests,
+            connections,
+            configs,
+            keep,
+        }) => {
+            let chosen = compare::choose(configs, &[Chain::Rust]);
+            if chosen.is_empty() {
+                bail!(
+                    "instructions are counted for the Rust chain only: none of its configurations was named"
+                );
+            }
+            let valgrind = lab::provide(paths, "valgrind").await?;
+            let session = Session::open(cli, paths, printer, &chosen).await?;
+            let machine = session.machine().await;
+            let keep = keep
+                .clone()
+                .unwrap_or_else(|| paths.target.join("bench/callgrind"));
+            let instructions = instructions::run(
+                &session.bench(),
+                &valgrind,
+                &chosen,
+                *requests,
+                *connections,
+                machine,
+                &keep,
+            )
+            .await?;
+            printer.note(format_args!("callgrind's files are in {}", keep.display()));
+            session
+                .close("instructions", &instructions, &instructions.tables(), &[])
+                .await
+        }
+        Some(What::Plot { .. }) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn compared(
+    args: &Main,
+    common: &Common,
+    paths: &Paths,
+    printer: &Printer,
+) -> anyhow::Result<ExitCode> {
+    let mut chains = args.chains.clone();
+    let mut named = args.configs.clone();
+    let mut plan = Plan {
+        configs: Vec::new(),
+        rounds: args.rounds,
+        time: Duration::from_secs(args.seconds),
+        warm_up: Duration::from_secs(2),
+        connections: args.connections.clone(),
+        rate: f64::from(args.rate),
+    };
+    let mut profile = Profile::Dist;
+    if args.quick {
+        chains.retain(|chain| *chain == Chain::Rust || !args.configs.is_empty());
+        if named.is_empty() {
+            named.extend(
+                ["off", "traces", config::ALL]
+                    .into_iter()
+                    .filter_map(config::by_name),
+            );
+        }
+        plan.rounds = 1;
+        plan.time = Duration::from_secs(2);
+        plan.warm_up = Duration::from_secs(1);
+        profile = Profile::Release;
+    }
+    plan.configs = compare::choose(&named, &chains);
+    if plan.configs.is_empty() {
+        bail!(
+            "nothing is left to measure: none of the named configurations belongs to the named chains"
+        );
+    }
+    let session = Session::start(common, profile, paths, printer, &plan.configs).await?;
+    let machine = session.machine().await;
+    let compare: Compare = compare::run(&session.bench(), &plan, machine).await?;
+    let name = if args.quick { "quick" } else { "main" };
+    session
+        .close(name, &compare, &compare.tables(), &compare.runs)
+        .await
+}
+
+/// The bench's lab and the programs that are measured.
+struct Session<'a> {
+    lab: Lab,
+    programs: Programs,
+    wrk: Wrk,
+    ports: Ports,
+    paths: &'a Paths,
+    printer: &'a Printer,
+    profile: Profile,
+    load_average: f64,
+    json: bool,
+    save: bool,
+}
+
+impl<'a> Session<'a> {
+    async fn open(
+        cli: &Cli,
+        paths: &'a Paths,
+        printer: &'a Printer,
+        configs: &[&'static Config],
+    ) -> anyhow::Result<Self> {
+        Self::start(&cli.common, Profile::Dist, paths, printer, configs).await
+    }
+
+    async fn start(
+        common: &Common,
+        profile: Profile,
+        paths: &'a Paths,
+        printer: &'a Printer,
+        configs: &[&'static Config],
+    ) -> anyhow::Result<Self> {
+        let profile = common.profile.unwrap_or(profile);
+        let load_average = machine::load_average();
+        lab::prepare(paths).await?;
+        let wrk = lab::provide(paths, "wrk").await?;
+        let mut programs = Programs::default();
+        if configs.iter().any(|config| config.chain == Chain::Rust) {
+            build::rust(paths, printer, profile, &mut programs).await?;
+        }
+        for chain in [Chain::Python, Chain::Go] {
+            if configs.iter().any(|config| config.chain == chain) {
+                peers::prepare(paths, printer, chain, &mut programs).await?;
+            }
+        }
+        let lab = Lab::start(paths, printer).await?;
+        let ports = Ports::free()?;
+        lab.scrape(ports.users)?;
+        printer.step("waiting for the lab to be quiet");
+        counters::quiet(&lab).await?;
+        let wrk = Wrk::new(wrk.program, wrk.library_path, &paths.work);
+        Ok(Self {
+            lab,
+            programs,
+            wrk,
+            ports,
+            paths,
+            printer,
+            profile,
+            load_average,
+            json: common.json,
+            save: common.save,
+        })
+    }
+
+    fn bench(&self) -> Bench<'_> {
+        Bench {
+            lab: &self.lab,
+            programs: &self.programs,
+            wrk: &self.wrk,
+            ports: self.ports,
+            printer: self.printer,
+        }
+    }
+
+    async fn machine(&self) -> Machine {
+        let mut machine =
+            Machine::look(&self.paths.root, self.profile.name(), self.load_average).await;
+        if machine.was_busy() {
+            self.printer.note(format_args!(
+                "  warning: the machine was busy before this began (load average {} on {} cores): figures will be worth little",
+                self.load_average, machine.cores
+            ));
+        }
+        machine.versions.extend(self.lab.sources());
+        machine.versions.extend(self.programs.versions.clone());
+        machine
+    }
+
+    /// Stops the lab, writes and shows the result.
+    async fn close(
+        self,
+        name: &str,
+        result: &impl Serialize,
+        tables: &[Table],
+        runs: &[Run],
+    ) -> anyhow::Result<ExitCode> {
+        self.printer.clear();
+        self.lab.stop().await?;
+        let file = self.paths.target.join("bench").join(format!("{name}.json"));
+        result::write(&file, result)?;
+        if self.json {
+            self.printer.out(serde_json::to_string_pretty(result)?);
+        } else {
+            for table in tables {
+                self.printer
+                    .out(format_args!("{}\n", styled_title(&table.title)));
+                self.printer.out(format_args!("{}\n", table.terminal()));
+            }
+        }
+        self.printer
+            .note(format_args!("everything measured is in {}", file.display()));
+        if self.save {
+            let kept = docs::results(&self.paths.root).join(format!("{name}.json"));
+            result::write(&kept, result)?;
+            docs::make(&self.paths.root, self.printer, false)?;
+        }
+        Ok(verdict(self.printer, runs))
+    }
+}
+
+fn styled_title(title: &str) -> String {
+    crate::printer::styled(anstyle::Style::new().bold().underline(), title)
+}
+
+/// A measurement in which requests or their telemetry were lost has failed. The SDK's processors
+/// drop what their queue cannot hold, which is what they are there to show; the peers are others' work.
+fn verdict(printer: &Printer, runs: &[Run]) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for run in runs {
+        let count = run.count;
+        if count.errors + count.spans_lost + count.logs_lost == 0 {
+            continue;
+        }
+        let what = format!(
+            "{}, round {}: {} errors, {} spans and {} log records lost of {} answered requests",
+            run.config, run.round, count.errors, count.spans_lost, count.logs_lost, count.answered
+        );
+        if run.chain == Chain::Rust && run.config != "sdk" {
+            printer.error(what);
+            code = ExitCode::FAILURE;
+        } else {
+            printer.note(what);
+        }
+    }
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_requests_are_refused() {
+        for args in [
+            ["bench", "--rounds=0"].as_slice(),
+            &["bench", "--configs=none"],
+            &["bench", "soak", "--minutes=0"],
+            &["bench", "soak", "--minutes=ten"],
+            &["bench", "--quick", "--rounds=2"],
+            &["bench", "growth", "--connections=0"],
+        ] {
+            assert!(Cli::try_parse_from(args).is_err(), "{args:?}");
+        }
+        for args in [
+            ["bench", "--quick", "--json"].as_slice(),
+            &["bench", "soak", "--minutes=0.5"],
+            &["bench"],
+        ] {
+            assert!(Cli::try_parse_from(args).is_ok(), "{args:?}");
+        }
+    }
+}

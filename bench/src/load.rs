@@ -1,0 +1,283 @@
+//! One configuration, measured: started, warmed up, loaded, counted, stopped.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::chain::{self, Ports, Programs, Running};
+use crate::config::Config;
+use crate::counters;
+use crate::lab::Lab;
+use crate::printer::Printer;
+use crate::process::Table;
+use crate::result::{Count, Load, Run};
+use crate::wrk::{Shape, Wrk};
+
+/// What the Collector still holds is stored within this time, or it is told as missing.
+const SETTLE: Duration = Duration::from_secs(90);
+/// What starting, stopping and counting take, for the plan.
+pub(crate) const AROUND: Duration = Duration::from_secs(5);
+
+/// A way to load.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    pub(crate) name: String,
+    pub(crate) shape: Shape,
+    pub(crate) time: Duration,
+}
+
+impl Way {
+    pub(crate) fn saturated(connections: u32, time: Duration) -> Self {
+        Self {
+            name: connections.to_string(),
+            shape: Shape {
+                connections,
+                rate: None,
+            },
+            time,
+        }
+    }
+
+    /// The same requests a second for every configuration.
+    pub(crate) fn fixed(rate: f64, time: Duration) -> Self {
+        Self {
+            name: FIXED.to_owned(),
+            shape: Shape {
+                connections: 64,
+                rate: Some(rate),
+            },
+            time,
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self.shape.rate {
+            Some(rate) => format!("{rate:.0} requests/s"),
+            None => format!("{} connections", self.shape.connections),
+        }
+    }
+}
+
+pub(crate) const FIXED: &str = "fixed";
+
+/// Called once a second of a load, with its age.
+pub(crate) type Watch<'a> = &'a dyn Fn(Duration, &Running);
+
+/// What every measurement needs.
+pub(crate) struct Bench<'a> {
+    pub(crate) lab: &'a Lab,
+    pub(crate) programs: &'a Programs,
+    pub(crate) wrk: &'a Wrk,
+    pub(crate) ports: Ports,
+    pub(crate) printer: &'a Printer,
+}
+
+impl Bench<'_> {
+    /// Why a configuration cannot be measured with these programs, if it cannot.
+    pub(crate) async fn lacks(&self, config: &Config) -> anyhow::Result<Option<String>> {
+        let Some(path) = config.needs else {
+            return Ok(None);
+        };
+        let running = self.start(config).await?;
+        let url = format!("http://127.0.0.1:{}{path}", running.ports.users);
+        let answer = self
+            .lab
+            .http
+            .get(&url)
+            .send()
+            .await
+            .with_context(|| format!("users does not answer {path}"))?;
+        let status = answer.status();
+        running.stop().await?;
+        Ok((!status.is_success()).then(|| {
+            format!("this build of users answers {status} to {path}: it cannot do that yet")
+        }))
+    }
+
+    async fn start(&self, config: &Config) -> anyhow::Result<Running> {
+        chain::start(self.lab, self.programs, config, self.ports, None, &[]).await
+    }
+
+    /// One run of one configuration in every way.
+    pub(crate) async fn run(
+        &self,
+        config: &Config,
+        round: u32,
+        label: &str,
+        warm_up: Duration,
+        ways: &[Way],
+    ) -> anyhow::Result<Run> {
+        self.watched(config, round, label, warm_up, ways, &|_, _| ())
+            .await
+    }
+
+    /// The same, and once a second somebody is told how much memory the services have.
+    pub(crate) async fn watched(
+        &self,
+        config: &Config,
+        round: u32,
+        label: &str,
+        warm_up: Duration,
+        ways: &[Way],
+        watch: Watch<'_>,
+    ) -> anyhow::Result<Run> {
+        self.printer
+            .step(format_args!("{label}{}: starting", config.name));
+        let before = counters::read(self.lab).await?;
+        let mut running = self.start(config).await?;
+        let mut count = Count {
+            // `chain::start` asked once.
+            answered: 1,
+            ..Count::default()
+        };
+        let first = Way::saturated(10, warm_up);
+        let warmed = self
+            .wrk
+            .run(&running.url(), first.shape, first.time)
+            .await?;
+        add(&mut count, warmed.requests, warmed.errors(), first.shape);
+        let mut loads = Vec::new();
+        for way in ways {
+            self.printer
+                .step(format_args!("{label}{}: {}", config.name, way.describe()));
+            let load = self.load(&mut running, way, watch).await?;
+            add(&mut count, load.requests, load.errors, way.shape);
+            loads.push(load);
+            self.printer.planned_done(way.time);
+        }
+        let memory = running.memory();
+        running.stop().await?;
+        self.lab.check_backends().await?;
+        let after = counters::settled(self.lab, before, SETTLE).await?;
+        count.counters = after.since(before);
+        finish(&mut count, config);
+        self.printer.planned_done(warm_up + AROUND);
+        Ok(Run {
+            config: config.name.to_owned(),
+            chain: config.chain,
+            round,
+            loads,
+            memory,
+            count,
+        })
+    }
+
+    async fn load(
+        &self,
+        running: &mut Running,
+        way: &Way,
+        watch: Watch<'_>,
+    ) -> anyhow::Result<Load> {
+        let mut processes: Vec<(String, i32)> = running.processes().into();
+        processes.extend(self.lab.backends());
+        let url = running.url();
+        let before = Table::look();
+        let began = Instant::now();
+        let mut loading = std::pin::pin!(self.wrk.run(&url, way.shape, way.time));
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        let report = loop {
+            tokio::select! {
+                report = &mut loading => break report,
+                _ = seconds.tick() => watch(began.elapsed(), running),
+            }
+        };
+        let after = Table::look();
+        // Whoever died is the better reason.
+        running.check()?;
+        let report = report?;
+        let cpu_us: BTreeMap<String, f64> = processes
+            .iter()
+            .map(|(name, pid)| {
+                let spent = after.cpu(*pid).saturating_sub(before.cpu(*pid));
+                (
+                    name.clone(),
+                    spent.as_secs_f64() * 1e6 / report.requests as f64,
+                )
+            })
+            .collect();
+        Ok(Load {
+            name: way.name.clone(),
+            connections: way.shape.connections,
+            asked_per_second: way.shape.rate,
+            requests: report.requests,
+            errors: report.errors(),
+            per_second: report.per_second(),
+            p50_ms: report.p50_us / 1e3,
+            p90_ms: report.p90_us / 1e3,
+            p99_ms: report.p99_us / 1e3,
+            max_ms: report.max_us / 1e3,
+            cpu_us,
+        })
+    }
+}
+
+fn add(count: &mut Count, requests: u64, errors: u64, shape: Shape) {
+    count.answered += requests;
+    count.errors += errors;
+    count.under_way += u64::from(shape.connections);
+}
+
+/// Sets what was to be expected against what arrived.
+fn finish(count: &mut Count, config: &Config) {
+    let arrived = count.counters;
+    let spans = if config.traces {
+        config.chain.spans_a_request() * count.answered
+    } else {
+        0
+    };
+    let logs = if config.logs {
+        config.chain.logs_a_request() * count.answered
+    } else {
+        0
+    };
+    count.spans_expected = spans;
+    count.logs_expected = logs;
+    count.spans_lost = spans
+        .max(arrived.spans_received)
+        .saturating_sub(arrived.spans_stored);
+    count.logs_lost = logs
+        .max(arrived.logs_received)
+        .saturating_sub(arrived.logs_stored);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::counters::Counters;
+
+    fn counted(config: &str, answered: u64, spans: (u64, u64), logs: (u64, u64)) -> Count {
+        let mut count = Count {
+            answered,
+            counters: Counters {
+                spans_received: spans.0,
+                spans_stored: spans.1,
+                logs_received: logs.0,
+                logs_stored: logs.1,
+                ..Counters::default()
+            },
+            ..Count::default()
+        };
+        finish(&mut count, config::by_name(config).unwrap());
+        count
+    }
+
+    #[test]
+    fn what_is_missing_is_told() {
+        // Three requests were under way when the load ended: more spans than answers is fine.
+        let count = counted("all", 100, (412, 412), (309, 309));
+        assert_eq!((count.spans_lost, count.logs_lost), (0, 0));
+        // Never received: lost by the services.
+        let count = counted("all", 100, (390, 390), (290, 290));
+        assert_eq!((count.spans_lost, count.logs_lost), (10, 10));
+        // Received and not stored: lost by the backends.
+        let count = counted("go", 100, (510, 505), (310, 309));
+        assert_eq!((count.spans_lost, count.logs_lost), (5, 1));
+        let count = counted("off", 100, (0, 0), (0, 0));
+        assert_eq!(
+            (count.spans_expected, count.spans_lost, count.logs_lost),
+            (0, 0, 0)
+        );
+    }
+}
