@@ -302,10 +302,7 @@ fn settings_of_the_backends_are_checked() {
         );
     place
         .lab_with(&[("LAB_OTELCOL_CONFIG", "infra/ledger.yaml")], &["status"])
-        .is(
-            2,
-            "LAB_OTELCOL_CONFIG names infra/ledger.yaml, which is no file",
-        );
+        .is(2, "root/infra/ledger.yaml, which is no file");
 }
 
 #[test]

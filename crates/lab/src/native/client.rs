@@ -189,7 +189,7 @@ pub(crate) async fn ask(
     let path = lab.paths.request_file();
     write_atomically(&path, &serde_json::to_vec(&request)?)?;
     supervisor.signal(Signal::SIGUSR1)?;
-    let deadline = Instant::now() + REPLACE_DEADLINE;
+    let started = Instant::now();
     loop {
         if let Some(now) = State::read(&lab.paths.state_file())? {
             let named = || {
@@ -205,13 +205,14 @@ pub(crate) async fn ask(
                 return Ok(());
             }
         }
-        if !supervisor.is_alive() || Instant::now() >= deadline {
+        if !supervisor.is_alive() || started.elapsed() >= REPLACE_DEADLINE {
             bail!(
                 "the supervisor does not answer; see {}",
                 lab.paths.log("supervisor").display()
             );
         }
-        lab.printer.step(act.name(), &components.join(", "), APPEAR);
+        let names = components.join(", ");
+        lab.printer.step(act.name(), &names, started.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
