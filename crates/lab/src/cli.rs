@@ -9,7 +9,7 @@ use crate::Lab;
 use crate::printer::Printer;
 use crate::settings::SettingsError;
 use crate::verbs::{
-    doctor, down, fault, load, logs, status, supervise, test, trace, up, verify, webhook,
+    doctor, down, fault, load, logs, slo, status, supervise, test, trace, up, verify, webhook,
 };
 
 #[derive(Parser)]
@@ -41,6 +41,8 @@ enum Verb {
     Trace(trace::Args),
     /// Put load on the lab with k6
     Load(load::Args),
+    /// Show the objectives and their budgets, check and test them
+    Slo(slo::Args),
     /// Show what this machine has, what is missing, and how to get it
     Doctor(doctor::Args),
     /// Break something on purpose, and heal it
@@ -91,6 +93,7 @@ async fn dispatch(lab: Lab, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Verify(args) => verify::run(&lab, args).await,
         Verb::Trace(args) => trace::run(&lab, args).await,
         Verb::Load(args) => load::run(&lab, args).await,
+        Verb::Slo(args) => slo::run(&lab, args).await,
         Verb::Doctor(args) => doctor::run(&lab, args).await,
         Verb::Fault(args) => fault::run(&lab, args),
         Verb::Test(args) => test::run(&lab, args).await,

@@ -147,7 +147,11 @@ impl From<serde_norway::Error> for ParseError {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "camelCase",
+    expecting = "the fields apiVersion, kind, metadata and spec"
+)]
 struct Document {
     #[serde(rename = "apiVersion")]
     _api_version: Text<ApiVersion>,
@@ -158,7 +162,7 @@ struct Document {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the field name")]
 struct Metadata {
     name: Text<Name>,
     /// Kubernetes' business.
@@ -171,7 +175,10 @@ struct Metadata {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "the fields target, window and indicator"
+)]
 struct Spec {
     #[serde(default)]
     description: Option<Text<String>>,
@@ -185,7 +192,7 @@ struct Spec {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the field ratio or latency")]
 struct RawIndicator {
     ratio: Option<Checked<RawRatio>>,
     latency: Option<RawLatency>,
@@ -196,7 +203,7 @@ struct RawIndicator {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the fields errors and total")]
 struct RawRatio {
     errors: Query<Selector>,
     total: Query<Selector>,
@@ -205,7 +212,7 @@ struct RawRatio {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the fields success and total")]
 struct RawLatency {
     success: Query<Bucket>,
     total: Query<Selector>,
@@ -214,7 +221,11 @@ struct RawLatency {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, bound = "T: FromText")]
+#[serde(
+    deny_unknown_fields,
+    bound = "T: FromText",
+    expecting = "the field metric"
+)]
 struct Query<T> {
     metric: Text<T>,
 }

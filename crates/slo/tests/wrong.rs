@@ -163,12 +163,12 @@ fn no_yaml_at_all() {
     for (text, expected) in [
         ("", "1:1: missing field `apiVersion`"),
         (
-            "a: b: c",
-            "1:5: mapping values are not allowed in this context",
+            "kind: \"x",
+            "1:9: found unexpected end of stream at line 1 column 9, while scanning a quoted scalar at line 1 column 7",
         ),
         (
             "- a\n",
-            "1:1: invalid type: sequence, expected struct Document",
+            "1:1: invalid type: sequence, expected the fields apiVersion, kind, metadata and spec",
         ),
     ] {
         let error = Objective::parse(text)

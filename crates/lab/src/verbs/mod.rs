@@ -5,6 +5,7 @@ pub(crate) mod down;
 pub(crate) mod fault;
 pub(crate) mod load;
 pub(crate) mod logs;
+pub(crate) mod slo;
 pub(crate) mod status;
 pub(crate) mod supervise;
 pub(crate) mod test;
