@@ -518,7 +518,7 @@ fn a_changed_objective_is_loaded_at_once_and_a_wrong_one_is_named() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         said.contains(
-            "slo/users-availability-12h.yaml:13:11: spec.window: expected a length of time"
+            "slo/users-availability-12h.yaml:12:11: spec.window: expected a length of time"
         ),
         "{said}"
     );
