@@ -508,7 +508,7 @@ fn a_changed_objective_is_loaded_at_once_and_a_wrong_one_is_named() {
 
     change("\"99\"", "\"97.5\"");
     let loaded = eventually(Duration::from_secs(15), || {
-        loaded_rules(&lab).contains("(1-0.975)")
+        loaded_rules(&lab).contains("(1 - 0.975)")
     });
     assert!(loaded, "{}", loaded_rules(&lab));
 
@@ -522,7 +522,7 @@ fn a_changed_objective_is_loaded_at_once_and_a_wrong_one_is_named() {
         ),
         "{said}"
     );
-    assert!(loaded_rules(&lab).contains("(1-0.975)"));
+    assert!(loaded_rules(&lab).contains("(1 - 0.975)"));
 
     std::fs::remove_file(&file).unwrap();
     let gone = eventually(Duration::from_secs(15), || {
@@ -572,12 +572,49 @@ impl Drop for Load {
     }
 }
 
+/// A port on which everybody is turned away, until it is dropped.
+struct Taken {
+    running: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Taken {
+    fn port(port: u16) -> Option<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).ok()?;
+        listener.set_nonblocking(true).unwrap();
+        let running = Arc::new(AtomicBool::new(true));
+        let goes_on = running.clone();
+        let thread = std::thread::spawn(move || {
+            while goes_on.load(Ordering::Relaxed) {
+                while listener.accept().is_ok() {}
+                pause(Duration::from_millis(20));
+            }
+        });
+        Some(Self {
+            running,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.running.store(false, Ordering::Relaxed);
+        let _panicked = self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
 /// An alert as it is told: some of its labels.
 type Page = &'static [(&'static str, &'static str)];
 
 const USERS_FAILS: Page = &[
     ("alertname", "ErrorBudgetBurn"),
     ("slo", "users-availability-12h"),
+    ("severity", "critical"),
+];
+const EDGE_FAILS: Page = &[
+    ("alertname", "ErrorBudgetBurn"),
+    ("slo", "edge-availability-12h"),
     ("severity", "critical"),
 ];
 const EDGE_IS_GONE: Page = &[
@@ -651,13 +688,13 @@ impl TestLab {
     }
 
     /// Kills a service and takes its port, so that it cannot come back.
-    fn take_away(&self, name: &str, port: u16) -> TcpListener {
+    fn take_away(&self, name: &str, port: u16) -> Taken {
         let mut taken = None;
         let done = eventually(Duration::from_secs(30), || {
             if let Some(pid) = self.pid(name) {
                 let _already_gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
-            taken = TcpListener::bind(("127.0.0.1", port + self.offset)).ok();
+            taken = Taken::port(port + self.offset);
             taken.is_some()
         });
         assert!(done, "the port of {name} cannot be taken");
@@ -672,8 +709,8 @@ impl TestLab {
     }
 }
 
-/// Both kinds: every answer a server error, and the process gone. edge is gone while users fails:
-/// neither knows of the other, as the load goes to users itself.
+/// Both kinds for both services: every answer a server error, and the process gone. edge is gone
+/// while users fails, which is seen as users has a load of its own; then users is gone, and edge fails.
 #[test]
 #[ignore = "starts a real lab; `lab test` runs it"]
 fn a_total_outage_pages_within_three_minutes_and_its_end_is_told() {
@@ -682,12 +719,15 @@ fn a_total_outage_pages_within_three_minutes_and_its_end_is_told() {
     // Every rule is evaluated twice a minute.
     say("idle, then healthy: nothing is to be told");
     lab.is_silent(Duration::from_secs(35));
-    let load = Load::on(lab.address(8000, "/users"));
+    let load = [
+        Load::on(lab.address(8000, "/users")),
+        Load::on(lab.address(8001, "/users")),
+    ];
     lab.is_silent(Duration::from_secs(35));
 
-    say("every answer of users is a 500, edge is gone");
-    lab.lab(&["fault", "set", "users-error-share", "all"]);
+    say("edge is gone, every answer of users is a 500");
     let edges_port = lab.take_away("edge", 8001);
+    lab.lab(&["fault", "set", "users-error-share", "all"]);
     lab.hears(&[USERS_FAILS, EDGE_IS_GONE], "firing");
 
     say("users is healed, edge comes back");
@@ -695,12 +735,12 @@ fn a_total_outage_pages_within_three_minutes_and_its_end_is_told() {
     drop(edges_port);
     lab.hears(&[USERS_FAILS, EDGE_IS_GONE], "resolved");
 
-    say("users is gone");
+    say("users is gone, every answer of edge is a 502");
     let users_port = lab.take_away("users", 8000);
-    lab.hears(&[USERS_IS_GONE], "firing");
+    lab.hears(&[USERS_IS_GONE, EDGE_FAILS], "firing");
 
     say("users comes back");
     drop(users_port);
-    lab.hears(&[USERS_IS_GONE], "resolved");
+    lab.hears(&[USERS_IS_GONE, EDGE_FAILS], "resolved");
     drop(load);
 }
