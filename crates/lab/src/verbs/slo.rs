@@ -76,7 +76,7 @@ struct Row {
     /// Per cent.
     target: f64,
     window: String,
-    /// Per cent; nothing while nothing was counted.
+    /// Per cent; nothing until there were requests and a minute has passed.
     availability: Option<f64>,
     /// Per cent; below zero when more than the budget is gone.
     budget_left: Option<f64>,
@@ -177,7 +177,7 @@ fn show(lab: &Lab, rows: &[Row]) {
         "FIRING",
     ]);
     for row in rows {
-        let nothing = || styled(DIM, "no requests");
+        let nothing = || styled(DIM, "not known yet");
         let availability = row
             .availability
             .map_or_else(nothing, |share| format!("{share:.3} %"));
