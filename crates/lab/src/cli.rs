@@ -9,8 +9,8 @@ use crate::Lab;
 use crate::printer::Printer;
 use crate::settings::SettingsError;
 use crate::verbs::{
-    bench, doctor, down, fault, load, logs, provide, restart, start, status, stop, supervise, test,
-    trace, up, verify, webhook,
+    bench, doctor, down, fault, load, logs, provide, restart, slo, start, status, stop, supervise,
+    test, trace, up, verify, webhook,
 };
 
 #[derive(Parser)]
@@ -48,6 +48,8 @@ enum Verb {
     Trace(trace::Args),
     /// Put load on the lab with k6
     Load(load::Args),
+    /// Show the objectives and their budgets, check and test them
+    Slo(slo::Args),
     /// Show what this machine has, what is missing, and how to get it
     Doctor(doctor::Args),
     /// Break something on purpose, and heal it
@@ -107,6 +109,7 @@ async fn dispatch(lab: Lab, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Verify(args) => verify::run(&lab, args).await,
         Verb::Trace(args) => trace::run(&lab, args).await,
         Verb::Load(args) => load::run(&lab, args).await,
+        Verb::Slo(args) => slo::run(&lab, args).await,
         Verb::Doctor(args) => doctor::run(&lab, args).await,
         Verb::Fault(args) => fault::run(&lab, args),
         Verb::Test(args) => test::run(&lab, args).await,

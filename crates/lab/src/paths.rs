@@ -94,6 +94,11 @@ impl Paths {
         self.data("webhook")
     }
 
+    /// The objectives.
+    pub(crate) fn slo(&self) -> PathBuf {
+        self.root.join("slo")
+    }
+
     /// Configuration in the checkout.
     pub(crate) fn infra(&self, component: &str) -> PathBuf {
         self.root.join("infra").join(component)

@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use common::{TestLab, checkout, eventually, get, pause, signal};
 
@@ -21,7 +24,7 @@ impl TestLab {
     fn with_own_checkout() -> Self {
         let mut lab = Self::new();
         let root = lab.directory.path().join("root");
-        for path in ["infra", "services/albums"] {
+        for path in ["infra", "slo", "services/albums"] {
             copy(&checkout().join(path), &root.join(path));
         }
         std::fs::create_dir_all(root.join("crates/lab")).unwrap();
@@ -333,4 +336,267 @@ fn with_the_collector_hanging_all_is_answered_memory_is_bounded_and_drops_are_co
     });
     assert!(sent, "{} after {before}", lab.scraped(EXPORTED));
     assert_eq!(lab.answered(10), 10);
+}
+
+/// The rules that Prometheus has loaded, as text.
+fn loaded_rules(lab: &TestLab) -> String {
+    let url = lab.address(9090, "/api/v1/rules");
+    get(async |client| match client.get(&url).send().await {
+        Ok(response) => response.text().await.unwrap_or_default(),
+        Err(_) => String::new(),
+    })
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn a_changed_objective_is_loaded_at_once_and_a_wrong_one_is_named() {
+    let lab = TestLab::with_own_checkout();
+    lab.up();
+    lab.becomes("prometheus", "healthy");
+    let prometheus = lab.pid("prometheus");
+    let rules = loaded_rules(&lab);
+    for name in ["users-availability-12h", "edge-latency-generic", "services"] {
+        assert!(rules.contains(&format!("\"name\":\"{name}\"")), "{rules}");
+    }
+    let file = lab.root.join("slo/users-availability-12h.yaml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let change = |from: &str, to: &str| std::fs::write(&file, good.replace(from, to)).unwrap();
+
+    change("\"99\"", "\"97.5\"");
+    let loaded = eventually(Duration::from_secs(15), || {
+        loaded_rules(&lab).contains("(1 - 0.975)")
+    });
+    assert!(loaded, "{}", loaded_rules(&lab));
+
+    change("window: 12h", "window: half a day");
+    let output = lab.command(&["up", "--engine", "native"]).output().unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains(
+            "slo/users-availability-12h.yaml:12:11: spec.window: expected a length of time"
+        ),
+        "{said}"
+    );
+    assert!(loaded_rules(&lab).contains("(1 - 0.975)"));
+
+    std::fs::remove_file(&file).unwrap();
+    let gone = eventually(Duration::from_secs(15), || {
+        !loaded_rules(&lab).contains("users-availability-12h")
+    });
+    assert!(gone, "{}", loaded_rules(&lab));
+    assert_eq!(lab.pid("prometheus"), prometheus);
+    assert_eq!(lab.component("prometheus")["crashes"], 0);
+}
+
+/// Progress of a test that takes minutes, past the capture of the test runner.
+fn say(line: &str) {
+    use std::io::Write;
+    let _closed = writeln!(std::io::stderr(), "    {line}");
+}
+
+/// Requests for one address until it is dropped.
+struct Load {
+    running: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn on(url: String) -> Self {
+        let running = Arc::new(AtomicBool::new(true));
+        let goes_on = running.clone();
+        let thread = std::thread::spawn(move || {
+            get(async |client| {
+                while goes_on.load(Ordering::Relaxed) {
+                    // An error is what a part of the test is about.
+                    let _answer = client.get(&url).send().await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            });
+        });
+        Self {
+            running,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.running.store(false, Ordering::Relaxed);
+        let _panicked = self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+/// A port on which everybody is turned away, until it is dropped.
+struct Taken {
+    running: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Taken {
+    fn port(port: u16) -> Option<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).ok()?;
+        listener.set_nonblocking(true).unwrap();
+        let running = Arc::new(AtomicBool::new(true));
+        let goes_on = running.clone();
+        let thread = std::thread::spawn(move || {
+            while goes_on.load(Ordering::Relaxed) {
+                while listener.accept().is_ok() {}
+                pause(Duration::from_millis(20));
+            }
+        });
+        Some(Self {
+            running,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.running.store(false, Ordering::Relaxed);
+        let _panicked = self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+/// An alert as it is told: some of its labels.
+type Page = &'static [(&'static str, &'static str)];
+
+const USERS_FAILS: Page = &[
+    ("alertname", "ErrorBudgetBurn"),
+    ("slo", "users-availability-12h"),
+    ("severity", "critical"),
+];
+const EDGE_FAILS: Page = &[
+    ("alertname", "ErrorBudgetBurn"),
+    ("slo", "edge-availability-12h"),
+    ("severity", "critical"),
+];
+const EDGE_IS_GONE: Page = &[
+    ("alertname", "ServiceDown"),
+    ("job", "edge"),
+    ("severity", "critical"),
+];
+const USERS_IS_GONE: Page = &[
+    ("alertname", "ServiceDown"),
+    ("job", "users"),
+    ("severity", "critical"),
+];
+
+/// An outage is to be known within three minutes, and so is its end: the shortest window that
+/// still remembers it is a minute, and a restart that failed often waits half a minute.
+const THREE_MINUTES: Duration = Duration::from_secs(180);
+
+impl TestLab {
+    /// What the webhook receiver kept.
+    fn notifications(&self) -> Vec<Value> {
+        let url = self.address(8080, "/00000000-0000-0000-0000-000000000000");
+        get(async |client| {
+            let answer = client.get(&url).send().await.unwrap();
+            answer.json().await.unwrap()
+        })
+    }
+
+    /// Whether the newest notification about this alert has this status.
+    fn was_told(&self, page: Page, status: &str) -> bool {
+        let notifications = self.notifications();
+        let newest = notifications.iter().rev().find_map(|notification| {
+            let alerts = notification["body"]["alerts"].as_array()?;
+            alerts.iter().find(|alert| {
+                let labels = &alert["labels"];
+                page.iter().all(|(name, value)| labels[*name] == **value)
+            })
+        });
+        newest.is_some_and(|alert| alert["status"] == *status)
+    }
+
+    /// Waits for both pages at once, or one twice, and says how long each took.
+    #[track_caller]
+    fn hears(&self, pages: &[Page], status: &str) {
+        let since = Instant::now();
+        let mut missing = pages.to_vec();
+        let mut said = 0;
+        eventually(THREE_MINUTES, || {
+            missing.retain(|page| {
+                let told = self.was_told(page, status);
+                if told {
+                    let seconds = since.elapsed().as_secs_f64();
+                    say(&format!("{status} after {seconds:.0} s: {page:?}"));
+                }
+                !told
+            });
+            let waited = since.elapsed().as_secs() / 15;
+            if waited > said && !missing.is_empty() {
+                said = waited;
+                say(&format!(
+                    "waiting since {} s for {status}: {missing:?}",
+                    waited * 15
+                ));
+            }
+            missing.is_empty()
+        });
+        assert!(
+            missing.is_empty(),
+            "not {status} within three minutes: {missing:?}\n{:#?}",
+            self.notifications()
+        );
+    }
+
+    /// Kills a service and takes its port, so that it cannot come back.
+    fn take_away(&self, name: &str, port: u16) -> Taken {
+        let mut taken = None;
+        let done = eventually(Duration::from_secs(30), || {
+            if let Some(pid) = self.pid(name) {
+                let _already_gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            taken = Taken::port(port + self.offset);
+            taken.is_some()
+        });
+        assert!(done, "the port of {name} cannot be taken");
+        taken.unwrap()
+    }
+
+    /// Nobody is told anything for so long.
+    #[track_caller]
+    fn is_silent(&self, time: Duration) {
+        let spoke = eventually(time, || !self.notifications().is_empty());
+        assert!(!spoke, "{:#?}", self.notifications());
+    }
+}
+
+/// Both kinds for both services: every answer a server error, and the process gone. edge is gone
+/// while users fails, which is seen as users has a load of its own; then users is gone, and edge fails.
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn a_total_outage_pages_within_three_minutes_and_its_end_is_told() {
+    let lab = TestLab::new();
+    lab.lab(&["up", "--engine", "native", "--wait"]);
+    // Every rule is evaluated twice a minute.
+    say("idle, then healthy: nothing is to be told");
+    lab.is_silent(Duration::from_secs(35));
+    let load = [
+        Load::on(lab.address(8000, "/users")),
+        Load::on(lab.address(8001, "/users")),
+    ];
+    lab.is_silent(Duration::from_secs(35));
+
+    say("edge is gone, every answer of users is a 500");
+    let edges_port = lab.take_away("edge", 8001);
+    lab.lab(&["fault", "set", "users-error-share", "all"]);
+    lab.hears(&[USERS_FAILS, EDGE_IS_GONE], "firing");
+
+    say("users is healed, edge comes back");
+    lab.lab(&["fault", "clear"]);
+    drop(edges_port);
+    lab.hears(&[USERS_FAILS, EDGE_IS_GONE], "resolved");
+
+    say("users is gone, every answer of edge is a 502");
+    let users_port = lab.take_away("users", 8000);
+    lab.hears(&[USERS_IS_GONE, EDGE_FAILS], "firing");
+
+    say("users comes back");
+    drop(users_port);
+    lab.hears(&[USERS_IS_GONE, EDGE_FAILS], "resolved");
+    drop(load);
 }

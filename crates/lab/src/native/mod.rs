@@ -12,4 +12,5 @@ pub(crate) mod environment;
 pub(crate) mod health;
 pub(crate) mod ports;
 pub(crate) mod provision;
+pub(crate) mod rules;
 pub(crate) mod supervisor;

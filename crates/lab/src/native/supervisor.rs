@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, LocalSet};
 
 use crate::Lab;
@@ -21,7 +21,7 @@ use crate::flags;
 use crate::native::child::{self, Child};
 use crate::native::component::{self, Component, Found, Launch, Tier};
 use crate::native::provision::{self, Lane, Look, Progress, Work};
-use crate::native::{client, components, health, ports};
+use crate::native::{client, components, health, ports, rules};
 use crate::printer::{duration, megabytes};
 use crate::process::ProcessId;
 use crate::state::{Act, ComponentState, Phase, Request, State, now};
@@ -102,6 +102,8 @@ pub(crate) async fn run(lab: Lab) -> anyhow::Result<()> {
                 .collect();
             let mut provisioning = provision_all(&shared, &managed, 1);
             let logs = tokio::task::spawn_local(bound_logs(shared.clone()));
+            let look = Rc::new(Notify::new());
+            let rules = tokio::task::spawn_local(keep_rules(shared.clone(), look.clone()));
             loop {
                 tokio::select! {
                     _ = terminate.recv() => break,
@@ -113,12 +115,14 @@ pub(crate) async fn run(lab: Lab) -> anyhow::Result<()> {
                         let generation = shared.next_generation();
                         shared.say("looking at everything again");
                         provisioning = provision_all(&shared, &managed, generation);
+                        look.notify_one();
                     }
                 }
             }
             shared.say("stopping");
             provisioning.abort();
             logs.abort();
+            rules.abort();
             let _ended = provisioning.await;
             stop_all(managed).await;
             shared.say("stopped");
@@ -818,6 +822,13 @@ fn with_tail(reason: &str, tail: Option<String>) -> String {
 /// A build's log starts anew: what it says must be about this build.
 fn start_log(log: &Path) {
     let _absent = std::fs::remove_file(log);
+}
+
+/// Keeps Prometheus' rules those of the checkout.
+async fn keep_rules(shared: Rc<Shared>, look: Rc<Notify>) {
+    let say = |line: &str| shared.say(line);
+    let notice = |notice| shared.update("prometheus", |state| state.notice = notice);
+    rules::keep(&shared.lab, &shared.client, &look, say, notice).await;
 }
 
 /// Keeps logs from filling the disk. Children append, so cutting the file is safe.

@@ -205,6 +205,9 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
         )
         .await;
     configurations(runner, own).await;
+    runner
+        .step("lab slo test", Ok(own.spec(&["slo", "test"])?))
+        .await;
     if up {
         runner.step("lab verify", Ok(own.spec(&["verify"])?)).await;
         let load = own.spec(&["load", "--vus", "2", "--duration", "5s"])?;
@@ -399,7 +402,7 @@ impl OwnLab {
 }
 
 /// A tool that comes with a program: beside it, on PATH, or in the program's Debian package.
-async fn beside(lab: &Lab, found: &Found, tool: &str) -> anyhow::Result<PathBuf> {
+pub(super) async fn beside(lab: &Lab, found: &Found, tool: &str) -> anyhow::Result<PathBuf> {
     let near = found.program.with_file_name(tool);
     if provision::is_executable(&near) {
         return Ok(near);

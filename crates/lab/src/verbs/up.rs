@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::Lab;
 use crate::cli::{Interrupted, WrongRequest};
 use crate::native::provision::cargo::CHECKING;
-use crate::native::{client, health, supervisor};
+use crate::native::{client, health, rules, supervisor};
 use crate::printer::{BAD, GOOD, duration};
 use crate::process::ProcessId;
 use crate::settings::{self, Port};
@@ -128,6 +128,7 @@ async fn bring_up(
     mine: &mut Option<ProcessId>,
 ) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
+    rules::warn(lab);
     let turn = take_turn(lab).await?;
     // A supervisor that is just being killed can look alive at first.
     while !start_or_look_again(lab, mine).await? {}

@@ -1,5 +1,5 @@
-//! prometheus: the committed configuration, byte for byte; only the target files beside it are
-//! written here, with this machine's addresses.
+//! prometheus: the committed configuration, byte for byte; the target files beside it are written
+//! here, with this machine's addresses, and the rules by [`crate::native::rules`].
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use crate::Lab;
 use crate::native::component::{
     Component, Debian, Found, Launch, Probe, Recipe, Source, Spec, Stop, System, Tier,
 };
+use crate::native::rules::{self, yaml_files};
 use crate::settings::{Port, Settings};
 use crate::state::write_atomically;
 
@@ -49,6 +50,8 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
     let data = lab.paths.data("prometheus");
     std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
     let mut inputs = render(&lab.settings, &from, &to)?;
+    // Not among the inputs: a change of rules needs no restart, the supervisor has them loaded.
+    rules::write(&lab.paths)?;
     let config = to.join("prometheus.yml");
     let mut run = Spec::component(lab, &found.program)
         .flag("--config.file=", &config)
@@ -101,10 +104,6 @@ fn render(settings: &Settings, from: &Path, to: &Path) -> anyhow::Result<Vec<Pat
         to.join("prometheus.yml"),
         read(&from.join("prometheus.yml"))?,
     )];
-    for path in yaml_files(&from.join("rules"))? {
-        let name = path.file_name().unwrap_or_default();
-        content.push((to.join("rules").join(name), read(&path)?));
-    }
     for path in yaml_files(&from.join("targets"))? {
         let job = path.file_stem().unwrap_or_default().to_string_lossy();
         let name = path.file_name().unwrap_or_default();
@@ -114,7 +113,7 @@ fn render(settings: &Settings, from: &Path, to: &Path) -> anyhow::Result<Vec<Pat
         ]))?;
         content.push((to.join("targets").join(name), text));
     }
-    for directory in [to.to_path_buf(), to.join("rules"), to.join("targets")] {
+    for directory in [to.to_path_buf(), to.join("targets")] {
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
         // What is gone from the checkout must go here too.
@@ -133,25 +132,6 @@ fn render(settings: &Settings, from: &Path, to: &Path) -> anyhow::Result<Vec<Pat
     Ok(content.into_iter().map(|(path, _)| path).collect())
 }
 
-fn yaml_files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !directory.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut files = std::fs::read_dir(directory)
-        .and_then(|entries| {
-            entries
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect::<Result<Vec<_>, _>>()
-        })
-        .with_context(|| format!("cannot read {}", directory.display()))?;
-    files.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "yml" || extension == "yaml")
-    });
-    files.sort();
-    Ok(files)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,21 +142,18 @@ mod tests {
         let settings = Settings::load(&root).unwrap();
         let from = tempfile::tempdir().unwrap();
         let to = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(from.path().join("rules")).unwrap();
         std::fs::create_dir_all(from.path().join("targets")).unwrap();
         for (name, text) in [
             ("prometheus.yml", "global: {}\n"),
-            ("rules/slo.yaml", "groups: []\n"),
             ("targets/users.yml", "- targets: ['users:8000']\n"),
             ("targets/tempo.yml", "- targets: ['tempo:3200']\n"),
         ] {
             std::fs::write(from.path().join(name), text).unwrap();
         }
         let written = render(&settings, from.path(), to.path()).unwrap();
-        assert_eq!(written.len(), 4);
+        assert_eq!(written.len(), 3);
         let read = |name: &str| std::fs::read_to_string(to.path().join(name)).unwrap();
         assert_eq!(read("prometheus.yml"), "global: {}\n");
-        assert_eq!(read("rules/slo.yaml"), "groups: []\n");
         let users = settings.address(Port::Users);
         assert_eq!(
             read("targets/users.yml"),
@@ -184,8 +161,8 @@ mod tests {
         );
         assert_eq!(read("targets/tempo.yml"), "[{\"targets\":[]}]");
 
-        std::fs::remove_file(from.path().join("rules/slo.yaml")).unwrap();
+        std::fs::remove_file(from.path().join("targets/tempo.yml")).unwrap();
         render(&settings, from.path(), to.path()).unwrap();
-        assert!(!to.path().join("rules/slo.yaml").exists());
+        assert!(!to.path().join("targets/tempo.yml").exists());
     }
 }

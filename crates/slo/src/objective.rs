@@ -1,0 +1,567 @@
+//! One file: reading it, and saying where it is wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use crate::windows::{Window, windows};
+use crate::{Duration, Selector};
+
+/// Labels and annotations with this prefix go on to the rules and alerts, without it.
+const PASSED_ON: &str = "pyrra.dev/";
+
+/// What is promised.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Objective {
+    /// Its name, which every rule carries as the label `slo`.
+    pub name: String,
+    /// For a person.
+    pub description: Option<String>,
+    /// The share that must be good, between 0 and 1.
+    pub target: f64,
+    /// Over this time.
+    pub window: Duration,
+    /// What is good and what is bad.
+    pub indicator: Indicator,
+    /// Which alerts are made.
+    pub alerting: Alerting,
+    /// Labels for every rule.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations for every alert.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Indicator {
+    /// Bad ones of all.
+    Ratio {
+        /// Counts the bad ones.
+        errors: Selector,
+        /// Counts all.
+        total: Selector,
+        /// One objective for each value of these labels.
+        grouping: BTreeSet<String>,
+    },
+    /// Those that were fast enough of all.
+    Latency {
+        /// Counts the good ones: a bucket of a histogram.
+        success: Selector,
+        /// Counts all.
+        total: Selector,
+        /// One objective for each value of these labels.
+        grouping: BTreeSet<String>,
+    },
+}
+
+impl Indicator {
+    /// Counts all.
+    pub fn total(&self) -> &Selector {
+        match self {
+            Self::Ratio { total, .. } | Self::Latency { total, .. } => total,
+        }
+    }
+
+    /// Counts the bad ones, or for a latency the good ones.
+    pub fn part(&self) -> &Selector {
+        match self {
+            Self::Ratio { errors, .. } => errors,
+            Self::Latency { success, .. } => success,
+        }
+    }
+
+    /// One objective for each value of these labels.
+    pub fn grouping(&self) -> &BTreeSet<String> {
+        match self {
+            Self::Ratio { grouping, .. } | Self::Latency { grouping, .. } => grouping,
+        }
+    }
+}
+
+/// Which alerts are made, and how they are called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alerting {
+    /// Alerts when the budget burns.
+    pub burnrates: bool,
+    /// An alert when the metric is not there.
+    pub absent: bool,
+    /// Name of the alerts when the budget burns.
+    pub name: String,
+    /// Name of the alert when the metric is not there.
+    pub absent_name: String,
+}
+
+impl Objective {
+    /// Reads the text of one file.
+    ///
+    /// # Errors
+    /// It is no YAML, no such objective, or has what no rules are made for.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let document: Document = serde_norway::from_str(text)?;
+        Ok(document.into())
+    }
+
+    /// Its burn-rate alerts, the most urgent first.
+    pub fn windows(&self) -> [Window; 4] {
+        windows(self.window)
+    }
+}
+
+/// Why a text is no objective, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseError {
+    /// From 1; nothing when the text as a whole is wrong.
+    pub place: Option<(usize, usize)>,
+    /// Which field, what was expected, what is there.
+    pub message: String,
+}
+
+impl std::error::Error for ParseError {}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((line, column)) = self.place {
+            write!(f, "{line}:{column}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl From<serde_norway::Error> for ParseError {
+    fn from(error: serde_norway::Error) -> Self {
+        let place = error.location().map(|at| (at.line(), at.column()));
+        let mut message = error.to_string();
+        if let Some((line, column)) = place {
+            let ending = format!(" at line {line} column {column}");
+            if let Some(begin) = message.strip_suffix(&ending) {
+                message.truncate(begin.len());
+            }
+        }
+        Self { place, message }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "camelCase",
+    expecting = "the fields apiVersion, kind, metadata and spec"
+)]
+struct Document {
+    #[serde(rename = "apiVersion")]
+    _api_version: Text<ApiVersion>,
+    #[serde(rename = "kind")]
+    _kind: Text<Kind>,
+    metadata: Metadata,
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "the field name")]
+struct Metadata {
+    name: Text<Name>,
+    /// Kubernetes' business.
+    #[serde(default, rename = "namespace")]
+    _namespace: Option<Text<String>>,
+    #[serde(default)]
+    labels: BTreeMap<Text<Key>, Text<Plain>>,
+    #[serde(default)]
+    annotations: BTreeMap<Text<Key>, Text<Plain>>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "the fields target, window and indicator"
+)]
+struct Spec {
+    #[serde(default)]
+    description: Option<Text<String>>,
+    target: Text<Target>,
+    window: Text<Duration>,
+    indicator: Checked<RawIndicator>,
+    #[serde(default)]
+    alerting: RawAlerting,
+    #[serde(default, rename = "partial_response_strategy")]
+    _partial_response_strategy: Option<Unsupported>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "the field ratio or latency")]
+struct RawIndicator {
+    ratio: Option<Checked<RawRatio>>,
+    latency: Option<RawLatency>,
+    #[serde(rename = "latencyNative")]
+    _latency_native: Option<Unsupported>,
+    #[serde(rename = "bool_gauge")]
+    _bool_gauge: Option<Unsupported>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "the fields errors and total")]
+struct RawRatio {
+    errors: Query<Selector>,
+    total: Query<Selector>,
+    #[serde(default)]
+    grouping: Vec<Text<LabelName>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "the fields success and total")]
+struct RawLatency {
+    success: Query<Bucket>,
+    total: Query<Selector>,
+    #[serde(default)]
+    grouping: Vec<Text<LabelName>>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    bound = "T: FromText",
+    expecting = "the field metric"
+)]
+struct Query<T> {
+    metric: Text<T>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct RawAlerting {
+    disabled: Option<bool>,
+    burnrates: Option<bool>,
+    absent: Option<bool>,
+    name: Option<Text<String>>,
+    absent_name: Option<Text<String>>,
+}
+
+impl From<Document> for Objective {
+    fn from(document: Document) -> Self {
+        let Document { metadata, spec, .. } = document;
+        Self {
+            name: metadata.name.0.0,
+            description: spec.description.map(|text| text.0),
+            target: spec.target.0.0,
+            window: spec.window.0,
+            indicator: spec.indicator.0.into(),
+            alerting: spec.alerting.into(),
+            labels: passed_on(metadata.labels),
+            annotations: passed_on(metadata.annotations),
+        }
+    }
+}
+
+impl From<RawIndicator> for Indicator {
+    fn from(raw: RawIndicator) -> Self {
+        match (raw.ratio, raw.latency) {
+            (Some(Checked(ratio)), _) => Self::Ratio {
+                errors: ratio.errors.metric.0,
+                total: ratio.total.metric.0,
+                grouping: labels(ratio.grouping),
+            },
+            (None, Some(latency)) => Self::Latency {
+                success: latency.success.metric.0.0,
+                total: latency.total.metric.0,
+                grouping: labels(latency.grouping),
+            },
+            (None, None) => unreachable!("an indicator is checked when it is read"),
+        }
+    }
+}
+
+impl From<RawAlerting> for Alerting {
+    fn from(raw: RawAlerting) -> Self {
+        let name = |text: Option<Text<String>>, default: &str| {
+            text.map(|text| text.0)
+                .filter(|text| !text.is_empty())
+                .unwrap_or_else(|| default.to_owned())
+        };
+        Self {
+            burnrates: raw.burnrates.unwrap_or(true) && !raw.disabled.unwrap_or(false),
+            absent: raw.absent.unwrap_or(true),
+            name: name(raw.name, "ErrorBudgetBurn"),
+            absent_name: name(raw.absent_name, "SLOMetricAbsent"),
+        }
+    }
+}
+
+fn labels(names: Vec<Text<LabelName>>) -> BTreeSet<String> {
+    names.into_iter().map(|name| name.0.0).collect()
+}
+
+fn passed_on(pairs: BTreeMap<Text<Key>, Text<Plain>>) -> BTreeMap<String, String> {
+    pairs
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.0.0.strip_prefix(PASSED_ON)?.to_owned(), value.0.0)))
+        .collect()
+}
+
+/// A value that is written as text. What is wrong with it is said where it stands.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Text<T>(T);
+
+trait FromText: Sized {
+    /// What the field takes, for whoever wrote a number or a list.
+    const EXPECTED: &'static str;
+
+    fn from_text(text: &str) -> Result<Self, String>;
+}
+
+impl<'de, T: FromText> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reading<T>(PhantomData<T>);
+
+        impl<T: FromText> Visitor<'_> for Reading<T> {
+            type Value = Text<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(T::EXPECTED)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::from_text(text).map(Text).map_err(E::custom)
+            }
+        }
+
+        // Not `deserialize_str`, which takes a plain 95 for text: Pyrra does not.
+        deserializer.deserialize_any(Reading(PhantomData))
+    }
+}
+
+impl FromText for String {
+    const EXPECTED: &'static str = "text (in quotes, if it looks like a number)";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+}
+
+/// What is passed on becomes a label: Prometheus would not load rules with another name.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key(String);
+
+impl FromText for Key {
+    const EXPECTED: &'static str = "a name";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if let Some(label) = text.strip_prefix(PASSED_ON) {
+            LabelName::from_text(label)?;
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Text without placeholders: a wrong one would keep Prometheus from loading any rules.
+struct Plain(String);
+
+impl FromText for Plain {
+    const EXPECTED: &'static str = String::EXPECTED;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.contains("{{") {
+            return Err(format!(
+                "expected plain text, without {{{{ }}}}, found {text:?}"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+struct ApiVersion;
+
+impl FromText for ApiVersion {
+    const EXPECTED: &'static str = "pyrra.dev/v1alpha1";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        exactly(text, Self::EXPECTED).map(|()| Self)
+    }
+}
+
+struct Kind;
+
+impl FromText for Kind {
+    const EXPECTED: &'static str = "ServiceLevelObjective";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        exactly(text, Self::EXPECTED).map(|()| Self)
+    }
+}
+
+fn exactly(text: &str, expected: &str) -> Result<(), String> {
+    if text == expected {
+        Ok(())
+    } else {
+        Err(format!("expected {expected}, found {text:?}"))
+    }
+}
+
+struct Name(String);
+
+impl FromText for Name {
+    const EXPECTED: &'static str = "a name such as users-availability";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let good = text.bytes().all(|c| inner(c) || c == b'-')
+            && text.bytes().next().is_some_and(inner)
+            && text.bytes().last().is_some_and(inner);
+        if good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
+                "expected a name of lower-case letters, digits and dashes, such as users-availability, found {text:?}"
+            ))
+        }
+    }
+}
+
+/// Read as per cent, kept as a share.
+struct Target(f64);
+
+impl FromText for Target {
+    const EXPECTED: &'static str = "per cent in quotes, such as \"99.5\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let percent = text.parse::<f64>().ok();
+        match percent.filter(|percent| *percent >= 1.0 && *percent <= 100.0) {
+            Some(percent) => Ok(Self(percent / 100.0)),
+            None => Err(format!(
+                "expected per cent from 1 to 100, such as \"99.5\", found {text:?}"
+            )),
+        }
+    }
+}
+
+impl FromText for Duration {
+    const EXPECTED: &'static str = "a length of time such as 12h, 1w or 1h30m";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+impl FromText for Selector {
+    const EXPECTED: &'static str = "a metric such as http_requests_total{job=\"users\"}";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+/// A selector that counts what was fast enough.
+struct Bucket(Selector);
+
+impl FromText for Bucket {
+    const EXPECTED: &'static str = "a histogram's bucket such as http_seconds_bucket{le=\"1.0\"}";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let selector = Selector::from_text(text)?;
+        let bound = selector.matchers.iter().find(|each| each.label == "le");
+        match bound {
+            Some(le)
+                if le.operator == crate::Operator::Equal && le.value.parse::<f64>().is_ok() =>
+            {
+                Ok(Self(selector))
+            }
+            Some(le) => Err(format!(
+                "expected le to be a number, such as le=\"1.0\", found {le}"
+            )),
+            None => Err(
+                "expected the label le, which says how fast is fast enough, such as le=\"1.0\""
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+struct LabelName(String);
+
+impl FromText for LabelName {
+    const EXPECTED: &'static str = "a label's name";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let good = text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
+            && text.bytes().next().is_some_and(|c| !c.is_ascii_digit());
+        if good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("expected a label's name, found {text:?}"))
+        }
+    }
+}
+
+/// A field that Pyrra knows and no rules are made for here.
+struct Unsupported;
+
+impl<'de> Deserialize<'de> for Unsupported {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Refusing;
+
+        impl Visitor<'_> for Refusing {
+            type Value = Unsupported;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "this field not to be there: Pyrra knows it, but no rules are made for it here",
+                )
+            }
+        }
+
+        deserializer.deserialize_any(Refusing)
+    }
+}
+
+/// A mapping whose fields must go together. What is wrong is said where it begins.
+struct Checked<T>(T);
+
+trait Check {
+    fn check(&self) -> Result<(), String>;
+}
+
+impl<'de, T: Deserialize<'de> + Check> Deserialize<'de> for Checked<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reading<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de> + Check> Visitor<'de> for Reading<T> {
+            type Value = Checked<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("fields with values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let value = T::deserialize(MapAccessDeserializer::new(map))?;
+                value.check().map_err(A::Error::custom)?;
+                Ok(Checked(value))
+            }
+        }
+
+        deserializer.deserialize_map(Reading(PhantomData))
+    }
+}
+
+impl Check for RawIndicator {
+    fn check(&self) -> Result<(), String> {
+        match (&self.ratio, &self.latency) {
+            (Some(_), None) | (None, Some(_)) => Ok(()),
+            (None, None) => Err("expected `ratio` or `latency`, found neither".to_owned()),
+            (Some(_), Some(_)) => Err("expected `ratio` or `latency`, found both".to_owned()),
+        }
+    }
+}
+
+impl Check for RawRatio {
+    fn check(&self) -> Result<(), String> {
+        if self.errors.metric.0 == self.total.metric.0 {
+            return Err(
+                "expected `errors` to be a part of `total`, found the same metric twice".to_owned(),
+            );
+        }
+        Ok(())
+    }
+}

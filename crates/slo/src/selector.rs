@@ -1,0 +1,309 @@
+//! An instant vector selector: a metric's name and what its labels must be. It is the only part
+//! of PromQL that the format holds, so no parser of the whole language is brought in for it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// `name{label="value",...}`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selector {
+    /// The metric.
+    pub name: String,
+    /// What its labels must be, as they were written.
+    pub matchers: Vec<Matcher>,
+}
+
+/// One condition on a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matcher {
+    /// The label.
+    pub label: String,
+    /// How it is compared.
+    pub operator: Operator,
+    /// With what.
+    pub value: String,
+}
+
+/// How a label is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`
+    Match,
+    /// `!~`
+    NotMatch,
+}
+
+impl Operator {
+    /// Longer ones first: they begin alike.
+    const ALL: [(&'static str, Self); 4] = [
+        ("=~", Self::Match),
+        ("!~", Self::NotMatch),
+        ("!=", Self::NotEqual),
+        ("=", Self::Equal),
+    ];
+
+    /// Whether the value is a regular expression.
+    pub fn is_regex(self) -> bool {
+        matches!(self, Self::Match | Self::NotMatch)
+    }
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Match => "=~",
+            Self::NotMatch => "!~",
+        })
+    }
+}
+
+impl Matcher {
+    /// `label="value"`
+    pub(crate) fn equal(label: &str, value: &str) -> Self {
+        Self {
+            label: label.to_owned(),
+            operator: Operator::Equal,
+            value: value.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}\"", self.label, self.operator)?;
+        for c in self.value.chars() {
+            match c {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                '\n' => f.write_str("\\n")?,
+                '\t' => f.write_str("\\t")?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        f.write_str("\"")
+    }
+}
+
+/// Conditions in PromQL's own order, without braces.
+pub(crate) fn join<'a>(matchers: impl IntoIterator<Item = &'a Matcher>) -> String {
+    let mut texts: Vec<String> = matchers.into_iter().map(ToString::to_string).collect();
+    texts.sort();
+    texts.join(",")
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if self.matchers.is_empty() {
+            return Ok(());
+        }
+        write!(f, "{{{}}}", join(&self.matchers))
+    }
+}
+
+/// It is no selector.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} at character {at} of the metric, found {found}")]
+pub struct NotASelector {
+    expected: &'static str,
+    at: usize,
+    found: String,
+}
+
+impl FromStr for Selector {
+    type Err = NotASelector;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut reader = Reader { text, at: 0 };
+        reader.space();
+        let name = reader
+            .word(|c| c == ':')
+            .ok_or_else(|| reader.expected("a metric's name"))?;
+        reader.space();
+        let mut matchers = Vec::new();
+        if reader.eat("{") {
+            reader.space();
+            while !reader.eat("}") {
+                matchers.push(reader.matcher()?);
+                reader.space();
+                if reader.eat("}") {
+                    break;
+                }
+                if !reader.eat(",") {
+                    return Err(reader.expected("`,` or `}`"));
+                }
+                reader.space();
+            }
+            reader.space();
+        }
+        if !reader.rest().is_empty() {
+            return Err(reader.expected("the end (one metric with labels, no expression)"));
+        }
+        Ok(Self { name, matchers })
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn space(&mut self) {
+        self.at = self.text.len() - self.rest().trim_start().len();
+    }
+
+    fn eat(&mut self, token: &str) -> bool {
+        let there = self.rest().starts_with(token);
+        if there {
+            self.at += token.len();
+        }
+        there
+    }
+
+    /// Letters, digits, underscores, and what else is allowed; no digit first.
+    fn word(&mut self, also: impl Fn(char) -> bool) -> Option<String> {
+        let rest = self.rest();
+        let length = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || also(c)))
+            .unwrap_or(rest.len());
+        let word = &rest[..length];
+        if word.is_empty() || word.starts_with(|c: char| c.is_ascii_digit()) {
+            return None;
+        }
+        self.at += length;
+        Some(word.to_owned())
+    }
+
+    fn matcher(&mut self) -> Result<Matcher, NotASelector> {
+        let label = self
+            .word(|_| false)
+            .ok_or_else(|| self.expected("a label's name"))?;
+        self.space();
+        let operator = Operator::ALL
+            .into_iter()
+            .find_map(|(text, operator)| self.eat(text).then_some(operator))
+            .ok_or_else(|| self.expected("one of = != =~ !~"))?;
+        self.space();
+        let begin = self.at;
+        let value = self.quoted()?;
+        // Prometheus refuses to start with a wrong one; its dialect is nearly this one.
+        if operator.is_regex() && regex_syntax::parse(&value).is_err() {
+            self.at = begin;
+            return Err(self.expected("a regular expression"));
+        }
+        Ok(Matcher {
+            label,
+            operator,
+            value,
+        })
+    }
+
+    fn quoted(&mut self) -> Result<String, NotASelector> {
+        let rest = self.rest();
+        let mut chars = rest.char_indices();
+        let quote = match chars.next() {
+            Some((_, quote @ ('"' | '\'' | '`'))) => quote,
+            _ => return Err(self.expected("a value in quotes")),
+        };
+        let mut value = String::new();
+        while let Some((at, c)) = chars.next() {
+            if c == quote {
+                self.at += at + 1;
+                return Ok(value);
+            }
+            if c != '\\' || quote == '`' {
+                value.push(c);
+                continue;
+            }
+            match chars.next() {
+                Some((_, c @ ('\\' | '"' | '\''))) => value.push(c),
+                Some((_, 'n')) => value.push('\n'),
+                Some((_, 't')) => value.push('\t'),
+                _ => {
+                    self.at += at;
+                    return Err(self.expected("one of the escapes \\\\ \\\" \\' \\n \\t"));
+                }
+            }
+        }
+        Err(self.expected("a closing quote"))
+    }
+
+    fn expected(&self, expected: &'static str) -> NotASelector {
+        let rest = self.rest();
+        let found = if rest.is_empty() {
+            "its end".to_owned()
+        } else {
+            format!("{:?}", rest.chars().take(20).collect::<String>())
+        };
+        NotASelector {
+            expected,
+            at: self.text[..self.at].chars().count() + 1,
+            found,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_printed_in_order() {
+        let text = r#" m:x { job = "users" , code!~'5..', path=~`\d+`, le="1.0", }"#;
+        let selector: Selector = text.parse().unwrap();
+        assert_eq!(
+            selector.to_string(),
+            r#"m:x{code!~"5..",job="users",le="1.0",path=~"\\d+"}"#
+        );
+        let plain: Selector = "up{}".parse().unwrap();
+        assert_eq!(plain.to_string(), "up");
+        let quoted: Selector = r#"up{a="\"\\\n"}"#.parse().unwrap();
+        assert_eq!(quoted.to_string(), r#"up{a="\"\\\n"}"#);
+    }
+
+    #[test]
+    fn what_is_no_selector_says_where() {
+        for (text, expected) in [
+            (
+                "",
+                "a metric's name at character 1 of the metric, found its end",
+            ),
+            ("{job=\"x\"}", "a metric's name at character 1"),
+            ("1up", "a metric's name at character 1"),
+            (
+                "up[5m]",
+                "the end (one metric with labels, no expression) at character 3 of the metric, found \"[5m]\"",
+            ),
+            (
+                "rate(up[5m])",
+                "the end (one metric with labels, no expression) at character 5",
+            ),
+            ("up{job}", "one of = != =~ !~ at character 7"),
+            ("up{job=x}", "a value in quotes at character 8"),
+            ("up{job=\"x}", "a closing quote at character 8"),
+            ("up{job=\"x\" a=\"y\"}", "`,` or `}` at character 12"),
+            (
+                "up{job=\"\\d\"}",
+                "one of the escapes \\\\ \\\" \\' \\n \\t at character 9",
+            ),
+            (
+                "up offset 5m",
+                "the end (one metric with labels, no expression) at character 4",
+            ),
+        ] {
+            let error = text.parse::<Selector>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}
