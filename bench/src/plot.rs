@@ -358,7 +358,12 @@ fn lines(picture: &Lines) -> anyhow::Result<String> {
             } else {
                 *value
             };
-            format!("{value:.0}")
+            // Short axes would say the same number twice.
+            if x.max < 6.0 {
+                format!("{value:.1}")
+            } else {
+                format!("{value:.0}")
+            }
         };
         let font = (FONT, 14).into_font().color(&INK);
         chart
