@@ -1,8 +1,8 @@
 //! Database client spans around sqlx, and the trace in the statement itself.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -17,10 +17,12 @@ use opentelemetry_semantic_conventions::attribute::{
     DB_SYSTEM_NAME, ERROR_TYPE, SERVER_ADDRESS, SERVER_PORT, SERVICE_PEER_NAME,
 };
 use opentelemetry_semantic_conventions::metric::DB_CLIENT_OPERATION_DURATION;
-use sqlx::postgres::{PgArguments, PgPool, PgRow};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgRow};
 use sqlx::query::{Query, QueryAs};
 use sqlx::{AssertSqlSafe, FromRow, Postgres, SqlSafeStr, SqlStr};
 
+use crate::ids;
 use crate::metrics::{BoundHistogram, Histogram, Metrics};
 
 const SYSTEM: &str = "postgresql";
@@ -57,6 +59,7 @@ struct Instruments {
     /// A comment makes a statement one that the server must parse again, in a round trip of its
     /// own: that is bounded.
     comments: Option<DefaultDirectRateLimiter>,
+    lately: Lately,
     enabled: bool,
     histogram: Histogram,
     series: RwLock<HashMap<Outcome, BoundHistogram>>,
@@ -88,6 +91,7 @@ impl Database {
             port: options.get_port(),
             tracer,
             comments,
+            lately: Lately::new(),
             enabled: metrics.enabled(),
             histogram,
             series: RwLock::default(),
@@ -110,13 +114,50 @@ impl Database {
         &self.pool
     }
 
-    /// Runs one statement. `execute` gets it ready to bind and to fetch; waiting for a connection
-    /// is part of the span, since it is part of what the caller waits for.
-    pub async fn run<'a, T, F, Fut>(&'a self, statement: &Statement, execute: F) -> sqlx::Result<T>
-    where
-        F: FnOnce(Prepared, &'a PgPool) -> Fut,
-        Fut: Future<Output = sqlx::Result<T>>,
-    {
+    /// Runs one statement on a connection of the pool. `execute` gets it ready to bind and to fetch;
+    /// waiting for the connection is part of the span, since it is part of what the caller waits for.
+    pub async fn run<T>(
+        &self,
+        statement: &Statement,
+        execute: impl AsyncFnOnce(Prepared, &mut PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        self.measure(statement, async |prepared| {
+            let mut connection = self.connection().await?;
+            execute(prepared, &mut connection).await
+        })
+        .await
+    }
+
+    async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        // One at hand is taken unasked while the database answers: asking it is the pool's way, and
+        // costs a round trip.
+        if self.instruments.lately.answered()
+            && let Some(connection) = self.pool.try_acquire()
+        {
+            return Ok(connection);
+        }
+        // Opening a connection makes a future of many kilobytes, which every layer above would move.
+        Box::pin(self.pool.acquire()).await
+    }
+
+    /// Runs one statement on a connection at hand, in a transaction say.
+    pub async fn run_on<T>(
+        &self,
+        connection: &mut PgConnection,
+        statement: &Statement,
+        execute: impl AsyncFnOnce(Prepared, &mut PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        self.measure(statement, async |prepared| {
+            execute(prepared, connection).await
+        })
+        .await
+    }
+
+    async fn measure<T>(
+        &self,
+        statement: &Statement,
+        execute: impl AsyncFnOnce(Prepared) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
         let instruments = &*self.instruments;
         let context = instruments.start(statement);
         let mut operation = Operation {
@@ -127,9 +168,12 @@ impl Database {
             result: None,
         };
         let prepared = instruments.prepare(statement, operation.context.span().span_context());
-        let answer = execute(prepared, &self.pool)
+        let answer = execute(prepared)
             .with_context(operation.context.clone())
             .await;
+        if answer.is_ok() {
+            instruments.lately.now();
+        }
         operation.result = Some(answer.as_ref().map(drop).map_err(Failure::of));
         answer
     }
@@ -173,8 +217,8 @@ impl Instruments {
                 persistent: true,
             };
         }
-        let (trace, span) = (span.trace_id(), span.span_id());
-        let commented = format!("{} /*traceparent='00-{trace}-{span}-01'*/", statement.text);
+        let traceparent = ids::traceparent(span);
+        let commented = format!("{} /*traceparent='{traceparent}'*/", statement.text);
         // The text is a constant, and what is appended is hexadecimal digits.
         Prepared {
             sql: AssertSqlSafe(commented).into_sql_str(),
@@ -205,6 +249,39 @@ impl Instruments {
             .entry(key)
             .or_insert_with(|| self.histogram.bind(&attributes))
             .clone()
+    }
+}
+
+/// When the database answered last.
+#[derive(Debug)]
+struct Lately {
+    since: Instant,
+    /// Milliseconds; 0 is never.
+    last: AtomicU64,
+}
+
+impl Lately {
+    /// For how long an answer tells that the connections work.
+    const TRUSTED: u64 = 1_000;
+
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn now(&self) {
+        self.last.store(self.elapsed().max(1), Ordering::Relaxed);
+    }
+
+    fn answered(&self) -> bool {
+        let last = self.last.load(Ordering::Relaxed);
+        last != 0 && self.elapsed().saturating_sub(last) < Self::TRUSTED
     }
 }
 
@@ -308,6 +385,8 @@ impl Drop for Operation<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
 
     use super::*;
@@ -350,6 +429,16 @@ mod tests {
             [comment, comment, "SELECT 1"]
         );
         assert_eq!(commented(0, TraceFlags::SAMPLED), ["SELECT 1"; 3]);
+    }
+
+    #[test]
+    fn what_answered_a_moment_ago_is_trusted() {
+        let mut lately = Lately::new();
+        assert!(!lately.answered());
+        lately.now();
+        assert!(lately.answered());
+        lately.since -= Duration::from_millis(Lately::TRUSTED + 1);
+        assert!(!lately.answered());
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod error;
 mod exporters;
 mod guard;
 pub mod http;
+mod ids;
 mod log_format;
 pub mod metrics;
 mod otlp;

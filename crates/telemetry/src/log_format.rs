@@ -1,6 +1,6 @@
 //! Log lines on standard output, each with the trace it was written in.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::ids;
 use crate::settings::LogFormat;
 
 impl<S, N> FormatEvent<S, N> for LogFormat
@@ -20,7 +21,7 @@ where
 {
     fn format_event(
         &self,
-        ctx: &FmtContext<'_, S, N>,
+        _: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -29,18 +30,26 @@ where
             let context = span.span_context();
             context
                 .is_valid()
-                .then(|| (context.trace_id(), context.span_id()))
+                .then(|| (ids::trace(context.trace_id()), ids::span(context.span_id())))
         });
         match self {
             Self::Text => {
                 SystemTime.format_time(&mut writer)?;
                 let metadata = event.metadata();
                 write!(writer, " {:>5} {}: ", metadata.level(), metadata.target())?;
-                ctx.field_format().format_fields(writer.by_ref(), event)?;
+                let mut fields = TextFields::new(writer.by_ref());
+                event.record(&mut fields);
+                fields.result?;
                 if let Some((trace_id, span_id)) = trace {
-                    write!(writer, " trace_id={trace_id} span_id={span_id}")?;
+                    for (name, id) in [
+                        (" trace_id=", trace_id.as_str()),
+                        (" span_id=", span_id.as_str()),
+                    ] {
+                        writer.write_str(name)?;
+                        writer.write_str(id)?;
+                    }
                 }
-                writeln!(writer)
+                writer.write_char('\n')
             }
             Self::Json => {
                 let mut time = String::new();
@@ -52,13 +61,79 @@ where
                 line.insert("target".into(), metadata.target().into());
                 event.record(&mut JsonFields(&mut line));
                 if let Some((trace_id, span_id)) = trace {
-                    line.insert("trace_id".into(), trace_id.to_string().into());
-                    line.insert("span_id".into(), span_id.to_string().into());
+                    line.insert("trace_id".into(), trace_id.as_str().into());
+                    line.insert("span_id".into(), span_id.as_str().into());
                 }
                 let text = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
                 writeln!(writer, "{text}")
             }
         }
+    }
+}
+
+/// `message name=value ...`, as tracing-subscriber's own format has it.
+struct TextFields<'a> {
+    writer: Writer<'a>,
+    first: bool,
+    result: fmt::Result,
+}
+
+impl<'a> TextFields<'a> {
+    fn new(writer: Writer<'a>) -> Self {
+        Self {
+            writer,
+            first: true,
+            result: Ok(()),
+        }
+    }
+
+    fn write(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'a>) -> fmt::Result) {
+        if self.result.is_ok() {
+            self.result = self.name(field).and_then(|()| value(&mut self.writer));
+        }
+    }
+
+    fn name(&mut self, field: &Field) -> fmt::Result {
+        if !std::mem::take(&mut self.first) {
+            self.writer.write_char(' ')?;
+        }
+        if field.name() != "message" {
+            self.writer.write_str(field.name())?;
+            self.writer.write_char('=')?;
+        }
+        Ok(())
+    }
+}
+
+impl Visit for TextFields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.write(field, |writer| write!(Escaped(writer), "{value:?}"));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.write(field, |writer| Escaped(writer).write_str(value));
+        } else {
+            self.record_debug(field, &value);
+        }
+    }
+}
+
+/// A caller's text must not move the cursor, change colours or begin a line of its own.
+struct Escaped<'w, 'a>(&'w mut Writer<'a>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(char::is_control) {
+            let (plain, from) = rest.split_at(at);
+            self.0.write_str(plain)?;
+            let mut after = from.chars();
+            if let Some(control) = after.next() {
+                write!(self.0, "{}", control.escape_default())?;
+            }
+            rest = after.as_str();
+        }
+        self.0.write_str(rest)
     }
 }
 
@@ -83,5 +158,65 @@ impl Visit for JsonFields<'_> {
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.0.insert(field.name().into(), value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn written(format: LogFormat) -> Vec<String> {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt()
+            .event_format(format)
+            .with_writer(lines.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let hostile = "a\nb\x1b[31m\u{9b}c";
+            tracing::info!(target: "shop", name = "é", count = 3, shown = %hostile, "hello {}", hostile);
+            tracing::info!(target: "shop", alone = true);
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        // What comes before is the time.
+        let line = |line: &str| line.split_once(' ').unwrap().1.to_owned();
+        text.lines().map(line).collect()
+    }
+
+    #[test]
+    fn a_line_is_one_line_whatever_is_in_it() {
+        let escaped = r"a\nb\u{1b}[31m\u{9b}c";
+        assert_eq!(
+            written(LogFormat::Text),
+            [
+                format!(" INFO shop: hello {escaped} name=\"é\" count=3 shown={escaped}"),
+                " INFO shop: alone=true".to_owned(),
+            ]
+        );
     }
 }

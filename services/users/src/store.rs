@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use service::Readiness;
-use sqlx::Connection as _;
 use sqlx::postgres::PgPoolOptions;
 use telemetry::Telemetry;
 use telemetry::database::{Database, Statement};
@@ -13,9 +12,6 @@ use crate::settings;
 
 /// How long a request waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A connection that was idle for longer is asked whether it still works before it is used.
-const TRUSTED: Duration = Duration::from_secs(1);
 
 /// How often the database is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -114,17 +110,6 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A connection that was in use a moment ago is not asked whether it still works: that
-            // would be a round trip a request.
-            .test_before_acquire(false)
-            .before_acquire(|connection, usage| {
-                Box::pin(async move {
-                    if usage.idle_for > TRUSTED {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
             .connect_lazy_with(settings.options.clone().application_name("users"));
         let database = telemetry.database(pool, "postgres");
         let (done, migrated) = tokio::sync::watch::channel(false);
@@ -146,18 +131,16 @@ impl Store {
         let name = name.map(str::to_owned);
         let users = if slower.is_zero() {
             self.database
-                .run(&LIST, |list, pool| {
-                    list.query_as::<User>().bind(name).fetch_all(pool)
+                .run(&LIST, async |list, connection| {
+                    list.query_as().bind(name).fetch_all(connection).await
                 })
                 .await?
         } else {
             let seconds = slower.as_secs_f64();
             self.database
-                .run(&LIST_SLOWLY, |list, pool| {
-                    list.query_as::<User>()
-                        .bind(name)
-                        .bind(seconds)
-                        .fetch_all(pool)
+                .run(&LIST_SLOWLY, async |list, connection| {
+                    let list = list.query_as().bind(name).bind(seconds);
+                    list.fetch_all(connection).await
                 })
                 .await?
         };
@@ -171,16 +154,15 @@ impl Store {
     pub async fn hold_lock(&self, time: Duration) -> Result<(), StoreError> {
         self.ready()?;
         let mut transaction = self.database.pool().begin().await?;
-        let connection = &mut *transaction;
         self.database
-            .run(&LOCK, |lock, _| async {
-                lock.query().execute(&mut *connection).await
+            .run_on(&mut transaction, &LOCK, async |lock, connection| {
+                lock.query().execute(connection).await
             })
             .await?;
         let seconds = time.as_secs_f64();
         self.database
-            .run(&HOLD, |hold, _| async {
-                hold.query().bind(seconds).execute(&mut *connection).await
+            .run_on(&mut transaction, &HOLD, async |hold, connection| {
+                hold.query().bind(seconds).execute(connection).await
             })
             .await?;
         transaction.commit().await?;

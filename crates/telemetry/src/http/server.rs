@@ -23,6 +23,7 @@ use pin_project_lite::pin_project;
 
 use super::{bounded, known_method, protocol_version, status_text};
 use crate::Propagation;
+use crate::ids;
 use crate::metrics::{BoundHistogram, Histogram, Metrics};
 use crate::profiling::{self, Entered, Tag};
 
@@ -360,9 +361,7 @@ fn traceparent(span: &SpanContext) -> Option<HeaderValue> {
     if !span.is_valid() {
         return None;
     }
-    let flags = span.trace_flags().to_u8() & 1;
-    let text = format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id());
-    HeaderValue::from_str(&text).ok()
+    HeaderValue::try_from(ids::traceparent(span)).ok()
 }
 
 /// The histogram's series, found without making a string.

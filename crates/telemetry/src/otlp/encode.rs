@@ -13,7 +13,7 @@ use opentelemetry::{Array, InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLogRecord;
 use opentelemetry_sdk::trace::SpanData;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, encoded_len_varint};
 
 /// Bit 8 of a span's or a link's flags: it is known whether the parent is remote.
 const HAS_IS_REMOTE: u32 = 0x100;
@@ -225,23 +225,23 @@ fn string_value(out: &mut Vec<u8>, value: &str) {
 }
 
 pub(super) fn bool_value(out: &mut Vec<u8>, value: bool) {
-    encode_key(2, WireType::Varint, out);
-    encode_varint(value.into(), out);
+    key(out, 2, WireType::Varint);
+    varint(out, value.into());
 }
 
 pub(super) fn int_value(out: &mut Vec<u8>, value: i64) {
-    encode_key(3, WireType::Varint, out);
-    encode_varint(value.cast_unsigned(), out);
+    key(out, 3, WireType::Varint);
+    varint(out, value.cast_unsigned());
 }
 
 pub(super) fn double_value(out: &mut Vec<u8>, value: f64) {
-    encode_key(4, WireType::SixtyFourBit, out);
+    key(out, 4, WireType::SixtyFourBit);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
 pub(super) fn always_bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
-    encode_key(tag, WireType::LengthDelimited, out);
-    encode_varint(value.len() as u64, out);
+    key(out, tag, WireType::LengthDelimited);
+    varint(out, value.len() as u64);
     out.extend_from_slice(value);
 }
 
@@ -259,21 +259,21 @@ fn bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
 
 pub(super) fn uint(out: &mut Vec<u8>, tag: u32, value: u64) {
     if value != 0 {
-        encode_key(tag, WireType::Varint, out);
-        encode_varint(value, out);
+        key(out, tag, WireType::Varint);
+        varint(out, value);
     }
 }
 
 pub(super) fn fixed64(out: &mut Vec<u8>, tag: u32, value: u64) {
     if value != 0 {
-        encode_key(tag, WireType::SixtyFourBit, out);
+        key(out, tag, WireType::SixtyFourBit);
         out.extend_from_slice(&value.to_le_bytes());
     }
 }
 
 pub(super) fn fixed32(out: &mut Vec<u8>, tag: u32, value: u32) {
     if value != 0 {
-        encode_key(tag, WireType::ThirtyTwoBit, out);
+        key(out, tag, WireType::ThirtyTwoBit);
         out.extend_from_slice(&value.to_le_bytes());
     }
 }
@@ -281,17 +281,36 @@ pub(super) fn fixed32(out: &mut Vec<u8>, tag: u32, value: u32) {
 /// A message inside a message. Its length stands before it and is known after it: one byte is kept
 /// free, and what was written moves on for the few messages that need more.
 pub(super) fn message(out: &mut Vec<u8>, tag: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    encode_key(tag, WireType::LengthDelimited, out);
+    key(out, tag, WireType::LengthDelimited);
     let at = out.len();
     out.push(0);
     write(out);
     let length = out.len() - at - 1;
-    let width = encoded_len_varint(length as u64);
-    if width > 1 {
-        out.resize(out.len() + width - 1, 0);
-        out.copy_within(at + 1..at + 1 + length, at + width);
+    if let Ok(byte) = u8::try_from(length)
+        && byte < 0x80
+    {
+        out[at] = byte;
+        return;
     }
-    encode_varint(length as u64, &mut &mut out[at..at + width]);
+    let width = encoded_len_varint(length as u64);
+    out.resize(out.len() + width - 1, 0);
+    out.copy_within(at + 1..at + 1 + length, at + width);
+    let mut place = &mut out[at..at + width];
+    prost::encoding::encode_varint(length as u64, &mut place);
+}
+
+#[inline]
+fn key(out: &mut Vec<u8>, tag: u32, wire_type: WireType) {
+    varint(out, u64::from(tag << 3 | wire_type as u32));
+}
+
+/// Nearly all of them are one byte long: lengths of short texts, keys, small numbers.
+#[inline]
+fn varint(out: &mut Vec<u8>, value: u64) {
+    match u8::try_from(value) {
+        Ok(byte) if byte < 0x80 => out.push(byte),
+        _ => prost::encoding::encode_varint(value, out),
+    }
 }
 
 pub(super) fn nanoseconds(time: SystemTime) -> u64 {
