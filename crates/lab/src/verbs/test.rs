@@ -173,27 +173,35 @@ fn go_modules(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
         .map(|directory| root.join(directory))
         .to_vec();
     while let Some(directory) = pending.pop() {
-        let mut has_module = false;
-        let mut has_source = false;
-        let entries = std::fs::read_dir(&directory)
-            .with_context(|| format!("cannot read {}", directory.display()))?;
-        for entry in entries {
-            let path = entry?.path();
-            if path.is_dir() {
-                if !path.ends_with("node_modules") {
-                    pending.push(path);
-                }
-                continue;
-            }
-            has_module |= path.ends_with("go.mod");
-            has_source |= path.extension().is_some_and(|extension| extension == "go");
-        }
-        if has_module && has_source {
+        let entries = entries(&directory)?;
+        // Some only pin a program that is built from elsewhere.
+        if entries.iter().any(|path| path.ends_with("go.mod")) && has_go_source(&directory)? {
             modules.push(directory);
         }
+        pending.extend(entries.into_iter().filter(|path| path.is_dir()));
     }
     modules.sort();
     Ok(modules)
+}
+
+fn has_go_source(directory: &Path) -> anyhow::Result<bool> {
+    for path in entries(directory)? {
+        let below = path.is_dir() && !path.join("go.mod").exists();
+        if path.extension().is_some_and(|extension| extension == "go")
+            || (below && has_go_source(&path)?)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn entries(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory)
+        .with_context(|| format!("cannot read {}", directory.display()))?;
+    let paths = entries.map(|entry| Ok(entry?.path()));
+    let paths = paths.filter(|path| !matches!(path, Ok(path) if path.ends_with("node_modules")));
+    paths.collect()
 }
 
 /// A lab on other ports with its own state, proven and broken.

@@ -36,6 +36,11 @@ impl Left {
         users_access: 0,
         ..Self::ALL
     };
+    /// users has just started and does not have its database yet.
+    pub(crate) const EARLY: Self = Self {
+        database: 0,
+        ..Self::ALL
+    };
 }
 
 /// One process of a service.

@@ -165,11 +165,12 @@ fn with_status(requests: &[Request], status: Option<u16>) -> Vec<Request> {
     requests.iter().filter(of).cloned().collect()
 }
 
-/// What a request leaves that was answered by users, by edge alone, or not at all.
+/// What a request leaves that was answered by users, by edge alone, too early, or not at all.
 fn by_status(request: &Request) -> Left {
     match request.status() {
         Some(200) => Left::ALL,
         Some(502) => Left::EDGE,
+        Some(503) => Left::EARLY,
         None => Left::default(),
         Some(_) => panic!("{request:?}"),
     }
