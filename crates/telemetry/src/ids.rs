@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use opentelemetry::trace::{SpanContext, SpanId, TraceId};
+use opentelemetry::Context;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceId, TraceState};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 
 /// Lower-case hexadecimal digits, two for each byte.
 #[derive(Clone, Copy)]
@@ -46,9 +50,37 @@ pub(crate) fn traceparent(span: &SpanContext) -> String {
     text
 }
 
+/// The SDK's propagator, but for the writing.
+#[derive(Debug, Default)]
+pub(crate) struct TraceContext(TraceContextPropagator);
+
+impl TextMapPropagator for TraceContext {
+    fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
+        let span = context.span();
+        let span = span.span_context();
+        if !span.is_valid() {
+            return;
+        }
+        injector.set("traceparent", traceparent(span));
+        if *span.trace_state() != TraceState::NONE {
+            injector.set("tracestate", span.trace_state().header());
+        }
+    }
+
+    fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
+        self.0.extract_with_context(context, extractor)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        self.0.fields()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::{TraceFlags, TraceState};
+    use std::collections::HashMap;
+
+    use opentelemetry::trace::TraceFlags;
 
     use super::*;
 
@@ -61,5 +93,25 @@ mod tests {
             let context = SpanContext::new(id, small, flags, true, TraceState::default());
             assert_eq!(traceparent(&context), format!("00-{id}-{small}-{ending}"));
         }
+    }
+
+    #[test]
+    fn what_is_injected_is_what_the_sdk_injects() {
+        for state in ["", "a=1,b=2"] {
+            for flags in [TraceFlags::SAMPLED, TraceFlags::default()] {
+                let (trace, span) = (TraceId::from(0xabc_u128), SpanId::from(0xdef_u64));
+                let state = state.parse().unwrap();
+                let span = SpanContext::new(trace, span, flags, false, state);
+                let context = Context::new().with_remote_span_context(span);
+                let (mut ours, mut theirs) = (HashMap::new(), HashMap::new());
+                TraceContext::default().inject_context(&context, &mut ours);
+                TraceContextPropagator::new().inject_context(&context, &mut theirs);
+                theirs.retain(|_, value| !value.is_empty());
+                assert_eq!(ours, theirs);
+            }
+        }
+        let mut nothing = HashMap::new();
+        TraceContext::default().inject_context(&Context::new(), &mut nothing);
+        assert!(nothing.is_empty());
     }
 }

@@ -1,13 +1,13 @@
 //! Log lines on standard output, each with the trace it was written in.
 
 use std::fmt::{self, Write as _};
+use std::time::SystemTime;
 
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -34,9 +34,17 @@ where
         });
         match self {
             Self::Text => {
-                SystemTime.format_time(&mut writer)?;
+                write!(
+                    writer,
+                    "{}",
+                    humantime::format_rfc3339_micros(SystemTime::now())
+                )?;
                 let metadata = event.metadata();
-                write!(writer, " {:>5} {}: ", metadata.level(), metadata.target())?;
+                let level = metadata.level().as_str();
+                writer.write_str(if level.len() < 5 { "  " } else { " " })?;
+                for part in [level, " ", metadata.target(), ": "] {
+                    writer.write_str(part)?;
+                }
                 let mut fields = TextFields::new(writer.by_ref());
                 event.record(&mut fields);
                 fields.result?;
@@ -52,8 +60,7 @@ where
                 writer.write_char('\n')
             }
             Self::Json => {
-                let mut time = String::new();
-                SystemTime.format_time(&mut Writer::new(&mut time))?;
+                let time = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
                 let metadata = event.metadata();
                 let mut line = serde_json::Map::new();
                 line.insert("timestamp".into(), time.into());

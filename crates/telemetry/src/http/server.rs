@@ -1,5 +1,7 @@
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context as TaskContext, Poll};
@@ -10,7 +12,7 @@ use http::header::{HeaderName, HeaderValue, USER_AGENT};
 use http::{Request, Response};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
-use opentelemetry::{Context, ContextGuard, KeyValue};
+use opentelemetry::{Context, ContextGuard, KeyValue, StringValue};
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::trace::SdkTracer;
 use opentelemetry_semantic_conventions::attribute::{
@@ -257,19 +259,19 @@ impl Exchange {
         self.record(elapsed, Some(status), failed.as_deref());
         if let Some(path) = &self.path {
             let (method, route) = (self.method, self.route().unwrap_or_default());
+            // Made once for both, the line and the record.
+            let message = format!("{method} {path} {status}");
             if failed.is_some() {
                 tracing::error!(
                     target: "access",
-                    { http.request.method = method, url.path = %path, http.route = route,
-                      http.response.status_code = status, duration = elapsed },
-                    "{method} {path} {status}"
+                    message = message.as_str(), http.request.method = method, url.path = &**path,
+                    http.route = route, http.response.status_code = status, duration = elapsed
                 );
             } else {
                 tracing::info!(
                     target: "access",
-                    { http.request.method = method, url.path = %path, http.route = route,
-                      http.response.status_code = status, duration = elapsed },
-                    "{method} {path} {status}"
+                    message = message.as_str(), http.request.method = method, url.path = &**path,
+                    http.route = route, http.response.status_code = status, duration = elapsed
                 );
             }
         }
@@ -341,7 +343,7 @@ fn span_builder<B>(
         .extensions()
         .get::<ConnectInfo<std::net::SocketAddr>>()
     {
-        attributes.push(KeyValue::new(CLIENT_ADDRESS, peer.ip().to_string()));
+        attributes.push(KeyValue::new(CLIENT_ADDRESS, address(peer.ip())));
     }
     let known = if method == "_OTHER" { "HTTP" } else { method };
     let name = match route {
@@ -354,6 +356,21 @@ fn span_builder<B>(
     let mut builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
     builder.attributes = Some(attributes);
     builder
+}
+
+/// An address as text. Callers are few and come again and again, so that each thread keeps the last.
+fn address(ip: IpAddr) -> StringValue {
+    thread_local! {
+        static LAST: RefCell<Option<(IpAddr, Arc<str>)>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some((known, text)) if *known == ip => text.clone().into(),
+        _ => {
+            let text: Arc<str> = ip.to_string().into();
+            *last = Some((ip, text.clone()));
+            text.into()
+        }
+    })
 }
 
 /// The W3C header of a span, for a caller who wants to know its trace.

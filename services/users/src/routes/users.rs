@@ -59,7 +59,9 @@ async fn list(
         ));
     }
     if !faults.lock.is_zero() {
-        store.hold_lock(faults.lock).await.map_err(unavailable)?;
+        // Boxed: a fault that nobody asked for must not make every request's future larger.
+        let held = Box::pin(store.hold_lock(faults.lock));
+        held.await.map_err(unavailable)?;
     }
     let users = store
         .list(filter.name.as_deref(), faults.slow_query)
