@@ -84,7 +84,7 @@ impl ServerLayer {
     }
 
     /// Makes the series of a route's successful answers exist, at zero, before its first request:
-    /// an idle service is then measured, not absent. Only a scraped histogram can hold a zero.
+    /// an idle service is then measured, not absent.
     #[must_use]
     pub fn with_known_routes<'a>(self, routes: impl IntoIterator<Item = &'a str>) -> Self {
         for route in routes {
