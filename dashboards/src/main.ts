@@ -16,6 +16,12 @@ const text = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 const wanted = new Map<string, string>();
 for (const dashboard of dashboards) {
+  const titles = dashboard.rows.flatMap((row) => row.panels.map((panel) => panel.title));
+  const twice = titles.find((title, index) => titles.indexOf(title) !== index);
+  if (twice !== undefined) {
+    // What is proven of a panel is told by its title.
+    throw new Error(`${dashboard.uid}: two panels are called ${twice}`);
+  }
   wanted.set(join(folders.grafana, `${dashboard.uid}.json`), text(grafana(dashboard)));
   wanted.set(join(folders.console, `${dashboard.uid}.json`), text(perses(dashboard)));
 }

@@ -6,6 +6,7 @@
 //! they run: [`Backends`] says what is there.
 //!
 //! * [`verify`] follows every link and gives a [`Report`].
+//! * [`panels::verify`] runs the queries of Grafana's dashboards.
 //! * [`trace::Trace`] is one trace as Jaeger holds it, [`trace::View`] adds its log lines, [`draw`] puts it in a terminal.
 //! * [`backend`] has one client for each backend.
 
@@ -14,6 +15,7 @@ mod backends;
 pub mod draw;
 mod http;
 mod links;
+pub mod panels;
 mod poll;
 mod report;
 pub mod trace;
@@ -24,4 +26,4 @@ pub use backends::{Backends, Part};
 pub use http::{AskError, Http};
 pub use report::{Link, Outcome, Report};
 pub use traceparent::{BadTraceId, TraceId, Traceparent};
-pub use verify::{Event, Options, verify};
+pub use verify::{Event, Options, Tell, verify};

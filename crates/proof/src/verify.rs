@@ -44,7 +44,7 @@ pub enum Event<'a> {
 }
 
 /// Hears of every event.
-pub(crate) type Tell<'a> = &'a (dyn Fn(Event<'_>) + Sync);
+pub type Tell<'a> = &'a (dyn Fn(Event<'_>) + Sync);
 
 /// A backend must answer within this time; edge may wait for its upstreams.
 const BACKEND_TIMEOUT: Duration = Duration::from_secs(5);

@@ -76,12 +76,12 @@ export const overview: Dashboard = {
       title: 'By service',
       panels: [
         {
-          kind: 'lines', title: 'Requests', width: 8, unit: 'requests/s', min: 0,
+          kind: 'lines', title: 'Requests by service', width: 8, unit: 'requests/s', min: 0,
           description: 'As each service counts them.',
           queries: [{ expr: rate(`${SERVER}_count`, 'job'), legend: '{{job}}' }],
         },
         {
-          kind: 'lines', title: 'Server errors', width: 8, unit: 'requests/s', min: 0,
+          kind: 'lines', title: 'Server errors by service', width: 8, unit: 'requests/s', min: 0,
           description: 'Answers with a 5xx in a second.',
           queries: [{
             expr: rateOrZero(`${SERVER}_count{http_response_status_code=~"5.."}`, `${SERVER}_count`, 'job'),
@@ -89,7 +89,7 @@ export const overview: Dashboard = {
           }],
         },
         {
-          kind: 'lines', title: '95 % are answered within', width: 8, unit: 'seconds', min: 0,
+          kind: 'lines', title: '95 % within, by service', width: 8, unit: 'seconds', min: 0,
           description: 'The 95th percentile of the time to answer. A point leads to the trace of a request.',
           queries: [{ expr: quantile(0.95, SERVER, '', 'job'), legend: '{{job}}', exemplars: true }],
         },

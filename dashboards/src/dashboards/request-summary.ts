@@ -119,17 +119,17 @@ export const serviceObservability: Dashboard = {
       title: 'By route',
       panels: [
         {
-          kind: 'lines', title: 'Requests', width: 12, unit: 'requests/s', min: 0,
+          kind: 'lines', title: 'Requests by route', width: 12, unit: 'requests/s', min: 0,
           description: 'Answers in a second.',
           queries: [{ expr: rate(`${SERVER}_count{${OF}}`, 'http_route'), legend: '{{http_route}}' }],
         },
         {
-          kind: 'lines', title: 'Average duration', width: 12, unit: 'seconds', min: 0,
+          kind: 'lines', title: 'Average by route', width: 12, unit: 'seconds', min: 0,
           description: 'The mean of each route.',
           queries: [{ expr: mean(SERVER, OF, 'http_route'), legend: '{{http_route}}' }],
         },
         {
-          kind: 'lines', title: 'p99', width: 12, unit: 'seconds', min: 0,
+          kind: 'lines', title: 'p99 by route', width: 12, unit: 'seconds', min: 0,
           description: 'How long 99 of 100 answers of a route take at most. A point leads to the trace of a request.',
           queries: [{ expr: quantile(0.99, SERVER, OF, 'http_route'), legend: '{{http_route}}', exemplars: true }],
           reaction: {

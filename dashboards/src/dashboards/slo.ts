@@ -79,7 +79,7 @@ export const sloDetail: Dashboard = {
           queries: [{ expr: `max(pyrra_availability${ONE})`, legend: 'availability' }],
         },
         {
-          kind: 'stat', title: 'Error budget', width: 6, height: 4, unit: 'share', decimals: 1, plain: true,
+          kind: 'stat', title: 'Budget left', width: 6, height: 4, unit: 'share', decimals: 1, plain: true,
           description: 'What is left of it.',
           steps: STEPS,
           queries: [{ expr: `max(${budget(ONE)})`, legend: 'budget' }],
