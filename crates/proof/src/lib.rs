@@ -6,6 +6,7 @@
 //! they run: [`Backends`] says what is there.
 //!
 //! * [`verify`] follows every link and gives a [`Report`].
+//! * [`grafana`] reads what Grafana is provisioned with, whose links are among those.
 //! * [`panels::verify`] runs the queries of Grafana's dashboards.
 //! * [`trace::Trace`] is one trace as Jaeger holds it, [`trace::View`] adds its log lines, [`draw`] puts it in a terminal.
 //! * [`backend`] has one client for each backend.
@@ -13,6 +14,7 @@
 pub mod backend;
 mod backends;
 pub mod draw;
+pub mod grafana;
 mod http;
 mod links;
 pub mod panels;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use proof::grafana::Datasources;
 use proof::panels::{self, Dashboard, Fault, Options, Reactions};
 use proof::{Backends, Report};
 
@@ -13,13 +14,17 @@ use crate::state::{Act, Phase};
 use crate::verbs::up::Signals;
 use crate::verbs::{restart, verify};
 
-/// How often Prometheus scrapes; Grafana knows it from its datasource.
-const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
-
-pub(crate) fn options(_lab: &Lab, timeout: Duration) -> anyhow::Result<Options> {
+/// Rates are over what Grafana takes for a scrape interval, right or wrong.
+pub(crate) fn options(lab: &Lab, timeout: Duration) -> anyhow::Result<Options> {
+    let folder = lab.paths.root.join("infra/grafana/provisioning");
+    let sources = Datasources::load(&folder)?;
+    let scrape_interval = sources.scrape_interval().with_context(|| {
+        let folder = folder.display();
+        format!("the datasource of Prometheus in {folder} has no timeInterval, such as `5s`")
+    })?;
     Ok(Options {
         timeout,
-        scrape_interval: SCRAPE_INTERVAL,
+        scrape_interval,
     })
 }
 

@@ -6,6 +6,7 @@ mod jaeger;
 mod loki;
 mod postgres;
 mod prometheus;
+mod pyroscope;
 mod tempo;
 mod users;
 
@@ -16,5 +17,6 @@ pub use loki::{LogLine, Loki};
 pub use postgres::{Postgres, PostgresError};
 pub(crate) use prometheus::total;
 pub use prometheus::{Exemplar, Labels, Prometheus, Range, Sample, Target};
+pub use pyroscope::Pyroscope;
 pub use tempo::Tempo;
 pub use users::{Profile, Stack, Users};

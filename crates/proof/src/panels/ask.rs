@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 
 use super::dashboard::{Ask, Dashboard};
-use super::substitute::{Scope, substitute};
 use super::{Options, built_in};
 use crate::backend::{Edge, Jaeger, Loki, Prometheus, Tempo};
 use crate::backends::{Backends, Part};
+use crate::grafana::substitute::{Scope, substitute};
 use crate::http::{AskError, Http};
 use crate::report::Failure;
 use crate::verify::asking_prometheus;

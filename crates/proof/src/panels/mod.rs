@@ -4,7 +4,6 @@
 mod ask;
 mod dashboard;
 mod react;
-mod substitute;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -16,9 +15,9 @@ use tokio::time::Instant;
 
 use self::ask::Desk;
 use self::dashboard::{Panel, Question, Variable};
-use self::substitute::{Scope, Value};
 use crate::backend::Edge;
 use crate::backends::{Backends, Part};
+use crate::grafana::substitute::{Scope, Value};
 use crate::http::AskError;
 use crate::poll;
 use crate::report::{Failure, Link, Outcome, Report};

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::ask::Desk;
 use super::dashboard::{Ask, Dashboard, LoadError};
-use super::substitute::{Scope, Value};
 use super::{INTERVAL, Options, with_traffic};
 use crate::backends::{Backends, Part};
+use crate::grafana::substitute::{Scope, Value};
 use crate::http::AskError;
 use crate::poll;
 use crate::report::{Failure, Link, Outcome, Report};
