@@ -67,7 +67,7 @@ export const runtime: Dashboard = {
             expr: `${rate(`process_cpu_time_seconds_total{${OF}}`)} / ${rate(`${SERVER}_count{${OF}}`)}`, legend: '$service',
           }],
           // The burn is on blocking threads: the workers stay idle, as they should.
-          reaction: { fault: { flags: { 'users-cpu-burn-ms': 'heavy' } }, variables: { service: 'users' }, above: 0.02 },
+          reaction: { fault: { flags: { 'users-cpu-burn-ms': 'heavy' } }, variables: { service: 'users' }, above: 0.03 },
         },
         {
           kind: 'lines', title: 'Memory', width: 8, unit: 'bytes', min: 0,
