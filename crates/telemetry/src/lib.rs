@@ -13,6 +13,7 @@ mod otlp;
 pub mod profiling;
 mod resource;
 pub mod settings;
+mod spans_only;
 
 pub use error::Error;
 pub use guard::{Builder, Telemetry, init};
