@@ -12,6 +12,7 @@ pub mod metrics;
 mod otlp;
 pub mod profiling;
 mod resource;
+mod runtime;
 pub mod settings;
 mod spans_only;
 
