@@ -7,6 +7,7 @@
 //!
 //! * [`verify`] follows every link and gives a [`Report`].
 //! * [`trace::Trace`] is one trace as Jaeger holds it, [`trace::View`] adds its log lines, [`draw`] puts it in a terminal.
+//! * [`scenario`] breaks a lab on purpose and waits for what an incident leaves behind, up to the page and its end.
 //! * [`backend`] has one client for each backend.
 
 pub mod backend;
@@ -16,6 +17,7 @@ mod http;
 mod links;
 mod poll;
 mod report;
+pub mod scenario;
 pub mod trace;
 mod traceparent;
 mod verify;

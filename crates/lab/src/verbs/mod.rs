@@ -8,6 +8,7 @@ pub(crate) mod load;
 pub(crate) mod logs;
 pub(crate) mod provide;
 pub(crate) mod restart;
+pub(crate) mod scenario;
 pub(crate) mod slo;
 pub(crate) mod start;
 pub(crate) mod status;

@@ -37,21 +37,8 @@ pub(crate) async fn ask(lab: &Lab, act: Act, names: Vec<String>) -> anyhow::Resu
         ))
         .into());
     }
-    // Two verbs at once would take each other's answers for their own.
-    let turn = up::take_turn(lab).await?;
-    let Some(state) = client::running(lab).await? else {
-        bail!("no lab is running; `./lab up` starts it");
-    };
-    if state.program != client::program_identity()? {
-        bail!("lab itself was rebuilt since the lab was started; `./lab up` restarts it");
-    }
-    can_be_asked(&state, &names)?;
     let started = Instant::now();
-    client::ask(lab, &state, act, &names).await?;
-    drop(turn);
-    if act != Act::Stop {
-        until_healthy(lab, &names).await?;
-    }
+    carry_out(lab, act, &names).await?;
     lab.printer.clear_steps();
     let what = match act {
         Act::Start => "started",
@@ -64,6 +51,25 @@ pub(crate) async fn ask(lab: &Lab, act: Act, names: Vec<String>) -> anyhow::Resu
         duration(started.elapsed())
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The same, without a word about its end.
+pub(crate) async fn carry_out(lab: &Lab, act: Act, names: &[String]) -> anyhow::Result<()> {
+    // Two verbs at once would take each other's answers for their own.
+    let turn = up::take_turn(lab).await?;
+    let Some(state) = client::running(lab).await? else {
+        bail!("no lab is running; `./lab up` starts it");
+    };
+    if state.program != client::program_identity()? {
+        bail!("lab itself was rebuilt since the lab was started; `./lab up` restarts it");
+    }
+    can_be_asked(&state, names)?;
+    client::ask(lab, &state, act, names).await?;
+    drop(turn);
+    if act != Act::Stop {
+        until_healthy(lab, names).await?;
+    }
+    Ok(())
 }
 
 /// Only what has a program can be started and stopped.
