@@ -205,6 +205,7 @@ impl Builder {
         for (signal, counts) in self.counts {
             metrics.exports(signal, counts);
         }
+        metrics.process();
         let profiling = self.settings.profiling && !self.settings.disabled;
         let pyroscope = self.settings.pyroscope.as_ref();
         let pusher = pyroscope

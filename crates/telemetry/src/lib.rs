@@ -10,6 +10,7 @@ mod ids;
 mod log_format;
 pub mod metrics;
 mod otlp;
+mod process;
 pub mod profiling;
 mod resource;
 pub mod settings;

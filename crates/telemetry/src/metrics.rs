@@ -25,6 +25,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::otlp::Counts;
+use crate::process;
 use crate::settings::Signal;
 
 /// Upper bounds, in seconds, of every duration histogram: the semantic conventions' ones and up to
@@ -184,6 +185,17 @@ impl Metrics {
                 let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
                 page.registry.register_collector(Box::new(metric));
             }
+        }
+    }
+
+    /// Tells what the process itself takes.
+    pub(crate) fn process(&self) {
+        if let Some(meter) = &self.meter {
+            process::observe(meter);
+        }
+        if let Some(page) = &self.page {
+            let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+            page.registry.register_collector(Box::new(process::Scraped));
         }
     }
 
@@ -406,6 +418,26 @@ mod tests {
             "otel_sdk_processor_span_processed_total{error_type=\"queue_full\"} 0\n",
         ] {
             assert!(page.contains(line), "no {line} in\n{page}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_process_takes_is_scraped() {
+        let metrics = Metrics::new(None, true, &[]);
+        metrics.process();
+        let page = metrics.exposition().unwrap();
+        for begin in [
+            "process_cpu_time_seconds_total{cpu_mode=\"user\"} ",
+            "process_cpu_time_seconds_total{cpu_mode=\"system\"} ",
+            "process_memory_usage_bytes ",
+        ] {
+            let line = page.lines().find_map(|line| line.strip_prefix(begin));
+            let value: f64 = line
+                .unwrap_or_else(|| panic!("{begin}\n{page}"))
+                .parse()
+                .unwrap();
+            assert!(value >= 0.0, "{page}");
         }
     }
 
