@@ -9,8 +9,8 @@ use crate::Lab;
 use crate::printer::Printer;
 use crate::settings::SettingsError;
 use crate::verbs::{
-    bench, doctor, down, fault, load, logs, provide, restart, slo, start, status, stop, supervise,
-    test, trace, up, verify, webhook,
+    bench, doctor, down, fault, load, logs, provide, restart, scenario, slo, start, status, stop,
+    supervise, test, trace, up, verify, webhook,
 };
 
 #[derive(Parser)]
@@ -54,6 +54,8 @@ enum Verb {
     Doctor(doctor::Args),
     /// Break something on purpose, and heal it
     Fault(fault::Args),
+    /// Run an incident from fault to page to cause to its end
+    Scenario(scenario::Args),
     /// Run every test of the project
     Test(test::Args),
     /// Measure what telemetry costs
@@ -112,6 +114,7 @@ async fn dispatch(lab: Lab, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Slo(args) => slo::run(&lab, args).await,
         Verb::Doctor(args) => doctor::run(&lab, args).await,
         Verb::Fault(args) => fault::run(&lab, args),
+        Verb::Scenario(args) => scenario::run(&lab, args).await,
         Verb::Test(args) => test::run(&lab, args).await,
         Verb::Bench(args) => bench::run(&lab, args).await,
         Verb::Provide(args) => provide::run(&lab, args).await,

@@ -10,6 +10,7 @@ mod process;
 mod settings;
 mod state;
 mod verbs;
+mod versions;
 
 pub(crate) use context::Lab;
 

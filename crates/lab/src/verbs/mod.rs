@@ -9,6 +9,7 @@ pub(crate) mod logs;
 pub(crate) mod panels;
 pub(crate) mod provide;
 pub(crate) mod restart;
+pub(crate) mod scenario;
 pub(crate) mod slo;
 pub(crate) mod start;
 pub(crate) mod status;

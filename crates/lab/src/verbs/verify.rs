@@ -75,7 +75,7 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The state of a lab in which nothing is being prepared any more.
-async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State> {
+pub(crate) async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State> {
     let Some(state) = lab.running()? else {
         bail!("no lab is running, so there is nothing to verify; `./lab up` starts one");
     };
@@ -143,7 +143,7 @@ fn absent(state: &State) -> BTreeMap<Part, String> {
         .collect()
 }
 
-fn why_absent(component: &ComponentState) -> Option<String> {
+pub(crate) fn why_absent(component: &ComponentState) -> Option<String> {
     if !matches!(component.phase, Phase::Missing | Phase::ComposeOnly) {
         return None;
     }
