@@ -273,7 +273,7 @@ async fn configurations(runner: &mut Runner<'_>, own: &OwnLab) {
             &[
                 "validate",
                 "--config={infra}/otel-collector/config.yaml",
-                "--config={infra}/otel-collector/native.yaml",
+                "--config={infra}/otel-collector/albums.yaml",
                 "--config={infra}/otel-collector/ledger.yaml",
             ],
         ),
