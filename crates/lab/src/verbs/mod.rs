@@ -1,5 +1,6 @@
 //! One file per verb: its arguments and what it does.
 
+pub(crate) mod air_gap;
 pub(crate) mod bench;
 pub(crate) mod doctor;
 pub(crate) mod down;
@@ -18,3 +19,4 @@ pub(crate) mod trace;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod webhook;
+pub(crate) mod with_docker;
