@@ -43,6 +43,7 @@ impl App {
             .merge(routes::verify::router())
             .merge(routes::profile::router())
             .merge(routes::dashboards::router())
+            .merge(routes::scenarios::router())
             .merge(routes::proxy::router())
             .merge(service::health(Readiness::default()))
             .method_not_allowed_fallback(guard::method_not_allowed)

@@ -14,6 +14,10 @@ pub struct Settings {
     pub dashboards: Option<PathBuf>,
     /// `LAB_STATE_FILE`: what the supervisor knows of its components. Natively only.
     pub state_file: Option<PathBuf>,
+    /// `LAB_PROGRAM`: the command line, which runs incidents and heals them. Natively only.
+    pub lab_program: Option<PathBuf>,
+    /// `LAB_SCENARIO_FILE`: what the command line tells of the incident that runs.
+    pub scenario_file: Option<PathBuf>,
     /// `CONSOLE_HOSTS`: names, with commas between them, by which a browser may ask besides those
     /// of loopback.
     pub hosts: Vec<String>,
@@ -55,6 +59,8 @@ impl Settings {
             web,
             dashboards: env::optional("CONSOLE_DASHBOARDS", "a directory")?,
             state_file: env::optional("LAB_STATE_FILE", "a file")?,
+            lab_program: env::optional("LAB_PROGRAM", "a program")?,
+            scenario_file: env::optional("LAB_SCENARIO_FILE", "a file")?,
             hosts: hosts
                 .split(',')
                 .map(|host| host.trim().to_ascii_lowercase())

@@ -41,6 +41,8 @@ impl Console {
             web,
             dashboards: Some(directory.path().join("dashboards")),
             state_file: Some(directory.path().join("state.json")),
+            lab_program: None,
+            scenario_file: Some(directory.path().join("scenario.json")),
             hosts: Vec::new(),
             edge: url.clone(),
             users: url.clone(),
@@ -403,4 +405,64 @@ async fn a_wrong_profile_is_refused_before_anybody_is_asked() {
             .unwrap()
             .is_empty()
     );
+}
+
+/// A command line that knows one incident.
+const PROGRAM: &str = r#"#!/bin/sh
+case "$*" in
+  "scenario list --json") echo '[{"name": "slow-query"}]' ;;
+  "scenario run slow-query") sleep 5 ;;
+  "scenario heal") echo healed ;;
+  *) echo "error: there is no scenario \`$3\`: expected one of slow-query" >&2; exit 2 ;;
+esac
+"#;
+
+fn program(directory: &Path) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.join("lab");
+    write(&path, PROGRAM);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn incidents_are_the_command_line_s() {
+    let tools = tempfile::tempdir().unwrap();
+    let lab = program(tools.path());
+    let console = Console::start_with(|settings| settings.lab_program = Some(lab)).await;
+    let view: Value = console.get("/api/scenarios").await.json().await.unwrap();
+    assert_eq!(
+        view,
+        json!({"scenarios": [{"name": "slow-query"}], "report": null, "running": false, "broken": false})
+    );
+    // A run whose process is gone, and which healed nothing.
+    let record = json!({"process": {"pid": 1, "start": 1}, "healed": false,
+        "report": {"scenario": "slow-query", "outcome": null}});
+    write(
+        &console.directory.path().join("scenario.json"),
+        &record.to_string(),
+    );
+    let view: Value = console.get("/api/scenarios").await.json().await.unwrap();
+    assert_eq!(
+        (&view["running"], &view["broken"]),
+        (&json!(false), &json!(true))
+    );
+    let post = |at: &str| console.http.post(console.url(at)).send();
+    let begun = post("/api/scenarios/run/slow-query").await.unwrap();
+    assert_eq!(begun.status(), 202);
+    let (status, detail) = problem(post("/api/scenarios/run/slow").await.unwrap()).await;
+    assert_eq!(status, 409);
+    assert!(detail.contains("expected one of slow-query"), "{detail}");
+    let (status, _) = problem(post("/api/scenarios/run/--all").await.unwrap()).await;
+    assert_eq!(status, 400);
+    assert_eq!(post("/api/scenarios/heal").await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn without_a_command_line_there_are_no_incidents() {
+    let console = Console::start().await;
+    let (status, _) = problem(console.get("/api/scenarios").await).await;
+    assert_eq!(status, 501);
+    let lab: Value = console.get("/api/lab").await.json().await.unwrap();
+    assert_eq!(lab["pages"], json!(["dashboards"]));
 }

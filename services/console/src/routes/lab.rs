@@ -22,6 +22,8 @@ pub(crate) fn router() -> Router<App> {
 
 #[derive(Debug, Serialize)]
 struct Lab {
+    /// What is there to be shown besides what every lab has.
+    pages: Vec<&'static str>,
     /// Natively known, empty where nobody tells (in compose, the engine knows).
     components: Vec<Component>,
     /// Why the components are not known.
@@ -167,6 +169,7 @@ async fn lab(State(app): State<App>) -> Result<Json<impl Serialize>, Problem> {
     // Both ask Prometheus: one explanation is enough.
     let signals = signals.unwrap_or_default();
     Ok(Json(Lab {
+        pages: pages(&app),
         components,
         components_problem,
         window: WINDOW,
@@ -175,6 +178,17 @@ async fn lab(State(app): State<App>) -> Result<Json<impl Serialize>, Problem> {
         signals,
         graph_problem,
     }))
+}
+
+fn pages(app: &App) -> Vec<&'static str> {
+    let mut pages = Vec::new();
+    if app.settings.dashboards.is_some() {
+        pages.push("dashboards");
+    }
+    if app.settings.lab_program.is_some() {
+        pages.push("incidents");
+    }
+    pages
 }
 
 /// What the supervisor wrote, if there is one that writes.

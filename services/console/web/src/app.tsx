@@ -1,6 +1,8 @@
+import { useQuery } from '@tanstack/react-query';
 import { Component, lazy, Suspense } from 'react';
 import type { ReactNode } from 'react';
 import { NavLink, Route, Routes, useLocation } from 'react-router-dom';
+import { getLab } from './api/lab';
 import { Loading } from './parts/state';
 import { useTitle } from './parts/title';
 import { setTheme, useTheme } from './theme';
@@ -12,19 +14,24 @@ const LogsPage = lazy(() => import('./pages/logs/page'));
 const ProfilesPage = lazy(() => import('./pages/profiles/page'));
 const DashboardsPage = lazy(() => import('./pages/dashboards/list-page'));
 const DashboardPage = lazy(() => import('./pages/dashboards/page'));
+const IncidentsPage = lazy(() => import('./pages/incidents/page'));
 const SlosPage = lazy(() => import('./pages/slos/page'));
 
+/** Those with a name are not in every lab. */
 const PAGES = [
   { to: '/', label: 'Lab' },
   { to: '/traces', label: 'Traces' },
   { to: '/logs', label: 'Logs' },
   { to: '/profiles', label: 'Profiles' },
-  { to: '/dashboards', label: 'Dashboards' },
+  { to: '/dashboards', label: 'Dashboards', name: 'dashboards' },
   { to: '/slos', label: 'SLOs and alerts' },
+  { to: '/incidents', label: 'Incidents', name: 'incidents' },
 ];
 
 export function App() {
   const { pathname } = useLocation();
+  const lab = useQuery({ queryKey: ['lab'], queryFn: getLab, staleTime: 60_000 });
+  const pages = PAGES.filter(({ name }) => name === undefined || lab.data?.pages.includes(name));
   return (
     <>
       <a className="skip" href="#main">
@@ -33,7 +40,7 @@ export function App() {
       <header className="top">
         <span className="brand">Observability lab</span>
         <nav aria-label="Pages">
-          {PAGES.map(({ to, label }) => (
+          {pages.map(({ to, label }) => (
             <NavLink key={to} to={to} end={to === '/'}>
               {label}
             </NavLink>
@@ -54,6 +61,7 @@ export function App() {
               <Route path="/dashboards" element={<DashboardsPage />} />
               <Route path="/dashboards/:name" element={<DashboardPage />} />
               <Route path="/slos" element={<SlosPage />} />
+              <Route path="/incidents" element={<IncidentsPage />} />
               <Route path="*" element={<Unknown />} />
             </Routes>
           </Suspense>

@@ -1,5 +1,7 @@
-// A headless Chromium, and a page in it that remembers what went wrong.
-import { existsSync } from 'node:fs';
+// A headless Chromium, and pages in it that remember what went wrong.
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import carried from '@sparticuz/chromium';
 import { chromium } from 'playwright-core';
 
 /** Where the console answers. */
@@ -15,32 +17,44 @@ const FLAGS = [
   '--disable-sync',
 ];
 
-/** CHROMIUM, or the one that Debian's package installs. */
-export function chromiumPath() {
-  const path = process.env.CHROMIUM ?? '/usr/bin/chromium';
-  if (!existsSync(path)) throw new Error(`there is no ${path}: CHROMIUM names another one`);
-  return path;
+const NAMES = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome'];
+
+/** CHROMIUM, or one of this machine, or the one that came with npm. */
+async function program() {
+  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+  for (const directory of (process.env.PATH ?? '').split(delimiter)) {
+    for (const name of NAMES) {
+      const path = join(directory, name);
+      try {
+        accessSync(path, constants.X_OK);
+        return path;
+      } catch {
+        // Not here.
+      }
+    }
+  }
+  return carried.executablePath();
 }
 
 export async function launch() {
-  return chromium.launch({ executablePath: chromiumPath(), args: FLAGS });
+  return chromium.launch({ executablePath: await program(), args: FLAGS });
 }
 
-/**
- * A page whose console errors, broken scripts and requests to others are kept in `page.wrongs`.
- */
-export async function open(browser, path, options = {}) {
+/** A page whose failed scripts, console errors and requests to elsewhere are kept in `wrongs`. */
+export async function open(browser, path, { errorsExpected = false, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
   page.wrongs = [];
   page.on('pageerror', (error) => page.wrongs.push(`script: ${error.message}`));
   page.on('console', (message) => {
-    if (message.type() === 'error') page.wrongs.push(`console: ${message.text()}`);
+    // An answer that is an error is told by the browser itself.
+    const told = errorsExpected && message.text().startsWith('Failed to load resource');
+    if (message.type() === 'error' && !told) page.wrongs.push(`console: ${message.text()}`);
   });
   page.on('request', (request) => {
     const url = new URL(request.url());
-    const ours = url.origin === new URL(CONSOLE).origin || url.protocol === 'data:' || url.protocol === 'blob:';
-    if (!ours) page.wrongs.push(`request to ${url.origin}`);
+    const inside = ['data:', 'blob:'].includes(url.protocol);
+    if (!inside && url.origin !== new URL(CONSOLE).origin) page.wrongs.push(`request to ${url.origin}`);
   });
   await page.goto(CONSOLE + path);
   return page;

@@ -5,7 +5,7 @@ use crate::native::component::{
     Component, Found, Launch, Page, Probe, Recipe, Source, Spec, Stop, Tier,
 };
 use crate::native::environment;
-use crate::native::provision::npm;
+use crate::native::provision::{npm, own_program};
 use crate::settings::Port;
 
 const NAME: &str = "console";
@@ -45,8 +45,18 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
     if dashboards.is_dir() {
         run = run.env("CONSOLE_DASHBOARDS", dashboards);
     }
+    if lab.paths.root.join("scenarios").is_dir() {
+        run = run
+            .env("LAB_PROGRAM", own_program()?)
+            .env("LAB_SCENARIO_FILE", lab.paths.state.join("scenario.json"))
+            // The ports above have the offset already.
+            .env("LAB_PORT_OFFSET", "0")
+            .env("LAB_ROOT", &lab.paths.root)
+            .env("LAB_STATE_DIR", &lab.paths.state)
+            .env("LAB_CACHE_DIR", &lab.paths.cache);
+    }
     let run = run
-        .env("CONSOLE_WEB", npm::built(lab, NAME, &PAGE)?)
+        .env("CONSOLE_WEB", npm::page(lab, NAME, &PAGE)?)
         .env("LAB_STATE_FILE", lab.paths.state_file())
         // Whoever watches the lab is not part of what is watched.
         .env("OTEL_SERVICE_NAME", NAME)

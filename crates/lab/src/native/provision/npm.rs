@@ -139,12 +139,22 @@ async fn build_page(
     Ok(())
 }
 
+/// The page to serve: this source's, or the newest there is while the source has just been changed.
+pub(crate) fn page(lab: &Lab, component: &str, page: &Page) -> anyhow::Result<PathBuf> {
+    let wanted = built(lab, component, page)?;
+    if wanted.is_dir() {
+        return Ok(wanted);
+    }
+    let newest = pages_by_age(&pages_directory(lab), component).pop();
+    Ok(newest.unwrap_or(wanted))
+}
+
 fn pages_directory(lab: &Lab) -> PathBuf {
     lab.paths.cache.join("web")
 }
 
 /// Where this very source's page is, or will be.
-pub(crate) fn built(lab: &Lab, component: &str, page: &Page) -> anyhow::Result<PathBuf> {
+fn built(lab: &Lab, component: &str, page: &Page) -> anyhow::Result<PathBuf> {
     let source = lab.paths.root.join(page.directory);
     let hash = content_hash(&source)?;
     Ok(pages_directory(lab).join(format!("{component}-{hash}")))
@@ -187,21 +197,27 @@ fn files(source: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Keeps the newest pages of a component; others would pile up.
 fn prune(pages: &Path, component: &str, newest: &Path) {
+    let mut older = pages_by_age(pages, component);
+    older.retain(|path| path != newest);
+    let surplus = older.len().saturating_sub(KEEP - 1);
+    for path in older.into_iter().take(surplus) {
+        // Another lab may remove it at the same time.
+        let _gone_either_way = std::fs::remove_dir_all(path);
+    }
+}
+
+/// The oldest first.
+fn pages_by_age(pages: &Path, component: &str) -> Vec<PathBuf> {
     let prefix = format!("{component}-");
-    let mut older: Vec<(std::time::SystemTime, PathBuf)> = std::fs::read_dir(pages)
+    let mut found: Vec<(std::time::SystemTime, PathBuf)> = std::fs::read_dir(pages)
         .into_iter()
         .flatten()
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
-        .filter(|entry| entry.path() != newest)
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
-    older.sort();
-    let surplus = older.len().saturating_sub(KEEP - 1);
-    for (_, path) in older.into_iter().take(surplus) {
-        // Another lab may remove it at the same time.
-        let _gone_either_way = std::fs::remove_dir_all(path);
-    }
+    found.sort();
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ export interface LabComponent {
 }
 
 export interface Lab {
+  /** Pages that this lab has besides those of every lab. */
+  pages: string[];
   components: LabComponent[];
   components_problem: string | null;
   window: string;

@@ -4,6 +4,7 @@ import { Link } from 'react-router-dom';
 import { REFRESH } from '../../api/ask';
 import { getLab } from '../../api/lab';
 import type { Lab } from '../../api/lab';
+import { getAlerts } from '../../api/prometheus';
 import { percent, plural, rate, seconds } from '../../parts/format';
 import { Loading, Problem } from '../../parts/state';
 import { useTitle } from '../../parts/title';
@@ -47,6 +48,20 @@ export default function LabPage() {
   );
 }
 
+function FiringTile() {
+  const alerts = useQuery({ queryKey: ['alerts'], queryFn: getAlerts, refetchInterval: REFRESH });
+  const firing = alerts.data?.filter(({ state }) => state === 'firing');
+  return (
+    <div className={firing === undefined ? '' : firing.length > 0 ? 'bad' : 'good'}>
+      <dt>alerts firing</dt>
+      <dd>{firing?.length ?? '–'}</dd>
+      <dd className="note">
+        <Link to="/slos">{firing && firing.length > 0 ? 'what fires, and where to look' : 'objectives'}</Link>
+      </dd>
+    </div>
+  );
+}
+
 /** What a person looks at first. */
 function Summary({ lab }: { lab: Lab }) {
   const present = lab.components.filter(({ phase }) => phase !== 'compose-only');
@@ -65,6 +80,7 @@ function Summary({ lab }: { lab: Lab }) {
           <dd className="note">{preparing.length > 0 && `${plural(preparing.length, 'is', 'are')} being prepared`}</dd>
         </div>
       )}
+      <FiringTile />
       <div>
         <dt>requests to edge</dt>
         <dd>{front ? rate(front.requests) : 'none'}</dd>
