@@ -8,7 +8,11 @@ import './style.css';
 
 applyTheme();
 
+const silent = () => undefined;
+
 const queries = new QueryClient({
+  // What fails is shown by the page that asked.
+  logger: { log: silent, warn: silent, error: silent },
   defaultOptions: {
     queries: {
       // A backend that is away is asked again at the page's own pace, not behind its back.

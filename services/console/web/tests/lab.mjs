@@ -15,6 +15,9 @@ export function lab(...args) {
   return stdout;
 }
 
+/** Between two requests of one of them, in milliseconds: people think. */
+const PAUSE = 100;
+
 /** Requests until `stop` is called, so many at once. */
 export function load(paths, atOnce) {
   let going = true;
@@ -23,7 +26,8 @@ export function load(paths, atOnce) {
       await fetch(EDGE + paths[index % paths.length])
         .then((answer) => answer.arrayBuffer())
         // A service that is away is what a test may want.
-        .catch(() => new Promise((later) => setTimeout(later, 100)));
+        .catch(() => undefined);
+      await new Promise((later) => setTimeout(later, PAUSE));
     }
   };
   const workers = Array.from({ length: atOnce }, worker);

@@ -1,4 +1,4 @@
-import { ThemeProvider } from '@mui/material';
+import { ThemeProvider, createTheme } from '@mui/material';
 import { ChartsProvider, SnackbarProvider, generateChartsTheme, getTheme } from '@perses-dev/components';
 import { useMemo } from 'react';
 import type { ReactNode } from 'react';
@@ -13,10 +13,7 @@ const COLOURS = {
 /** The surroundings of Perses' components. */
 export default function Perses({ children }: { children: ReactNode }) {
   const mode = useTheme();
-  const theme = useMemo(
-    () => getTheme(mode, { palette: COLOURS[mode], typography: { fontFamily: 'system-ui, sans-serif' } }),
-    [mode],
-  );
+  const theme = useMemo(() => createTheme(getTheme(mode), { palette: COLOURS[mode] }), [mode]);
   const charts = useMemo(() => generateChartsTheme(theme, {}), [theme]);
   return (
     <ThemeProvider theme={theme}>

@@ -1,4 +1,5 @@
 import { useQuery } from '@tanstack/react-query';
+import { useEffect } from 'react';
 import { Link } from 'react-router-dom';
 import { Empty, Loading, Problem } from '../../parts/state';
 import { useTitle } from '../../parts/title';
@@ -6,6 +7,10 @@ import { getDashboards } from './list';
 
 export default function DashboardsPage() {
   useTitle('Dashboards');
+  // The charts are on their way while somebody reads the list.
+  useEffect(() => {
+    void import('./page');
+  }, []);
   const list = useQuery({ queryKey: ['dashboards'], queryFn: getDashboards });
   return (
     <section className="card">

@@ -3,6 +3,7 @@ import { useSearchParams } from 'react-router-dom';
 import { getScenarios, heal, runScenario } from '../../api/scenarios';
 import type { Scenario, Scenarios } from '../../api/scenarios';
 import { clock, plural } from '../../parts/format';
+import { Prose } from '../../parts/prose';
 import { Loading, Problem } from '../../parts/state';
 import { useTitle } from '../../parts/title';
 import { Timeline } from './timeline';
@@ -75,7 +76,9 @@ export default function IncidentsPage() {
                 {running && own ? 'Running …' : 'Run it'}
               </button>
             </div>
-            <p>{chosen.summary}</p>
+            <p>
+              <Prose text={chosen.summary} />
+            </p>
             <Facts scenario={chosen} />
             {own && <Timeline report={own} running={running} scenario={chosen} />}
           </section>
@@ -141,7 +144,9 @@ function Facts({ scenario }: { scenario: Scenario }) {
         {Object.values(alert.labels).join(', ')}, at the webhook within {alert.within} s
       </dd>
       <dt>healing</dt>
-      <dd>{cure.text}</dd>
+      <dd>
+        <Prose text={cure.text} />
+      </dd>
     </dl>
   );
 }

@@ -47,6 +47,8 @@ function words(moment: Moment, scenario: Scenario): string {
   }
 }
 
+const wait = (passed: number) => (Math.abs(passed) < 0.5 ? '0 s' : seconds(Math.round(Math.abs(passed))));
+
 /** What happened when, counted from the fault. */
 export function Timeline({ report, running, scenario }: { report: Report; running: boolean; scenario: Scenario }) {
   const zero = report.timeline.find(({ event }) => event === 'injected')?.at ?? report.started;
@@ -73,11 +75,11 @@ export function Timeline({ report, running, scenario }: { report: Report; runnin
         </p>
       ))}
       <ol>
-        {report.timeline.map((moment, index) => (
+        {report.timeline.toSorted((a, b) => a.at - b.at).map((moment, index) => (
           <li key={index} className={BAD.has(moment.event) ? 'bad' : ''}>
             <span className="when">
               {moment.at < zero ? '−' : '+'}
-              {seconds(Math.abs(Math.round(moment.at - zero)))}
+              {wait(moment.at - zero)}
             </span>
             <span>
               {words(moment, scenario)}

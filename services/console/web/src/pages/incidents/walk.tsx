@@ -4,6 +4,7 @@ import { getLab } from '../../api/lab';
 import { query } from '../../api/prometheus';
 import type { Report, Scenario } from '../../api/scenarios';
 import { digits } from '../../parts/format';
+import { Prose } from '../../parts/prose';
 import { Problem } from '../../parts/state';
 import { fill, traceIn, wayOf } from './ways';
 import type { Values } from './ways';
@@ -25,7 +26,9 @@ export function Walk({ scenario, report }: { scenario: Scenario; report: Report 
           const way = wayOf(question, values);
           return (
             <li key={index}>
-              <p>{text}</p>
+              <p>
+                <Prose text={text} />
+              </p>
               {'promql' in question && <Answer promql={fill(question.promql, values)} />}
               {way &&
                 (way.to.startsWith('http') ? (

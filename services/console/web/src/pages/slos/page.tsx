@@ -9,7 +9,7 @@ import { serviceColour } from '../../parts/colour';
 import { ago, clock, digits, percent, plural, rate, seconds } from '../../parts/format';
 import { Empty, Loading, Problem } from '../../parts/state';
 import { useTitle } from '../../parts/title';
-import { HISTORY, getObjectives, traceSearch } from './objectives';
+import { HISTORY, getObjectives, traceSearches } from './objectives';
 import type { Objective } from './objectives';
 
 export default function SlosPage() {
@@ -75,7 +75,6 @@ const weight = (alert: Alert) => (alert.state === 'firing' ? 2 : 0) + (alert.lab
 
 function AlertItem({ alert }: { alert: Alert }) {
   const { labels, annotations, state } = alert;
-  const traces = traceSearch(labels);
   const bad = state === 'firing' && labels['severity'] === 'critical';
   return (
     <li className={bad ? 'critical' : state}>
@@ -89,7 +88,11 @@ function AlertItem({ alert }: { alert: Alert }) {
       </span>
       <div>{annotations['summary']}</div>
       <p className="ways">
-        {traces && <Link to={traces}>{traces.includes('errors') ? 'Failed traces' : 'Slowest traces'}</Link>}
+        {traceSearches(labels).map(({ to, label }) => (
+          <Link key={to} to={to}>
+            {label}
+          </Link>
+        ))}
         {labels['job'] && <Link to={`/logs?service=${encodeURIComponent(labels['job'])}&level=warn&last=15`}>Warnings and errors in its log</Link>}
       </p>
     </li>
