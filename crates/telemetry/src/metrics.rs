@@ -187,6 +187,19 @@ impl Metrics {
         }
     }
 
+    /// Tells how the process and its Tokio runtime are.
+    pub(crate) fn runtime(&self) {
+        if let Some(meter) = &self.meter {
+            crate::runtime::observe(meter);
+        }
+        if let Some(page) = &self.page {
+            let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+            for collector in crate::runtime::collectors() {
+                page.registry.register_collector(collector);
+            }
+        }
+    }
+
     /// What a scrape answers, in OpenMetrics text; `None` when `prometheus` is not configured.
     pub fn exposition(&self) -> Option<String> {
         let page = self.page.as_ref()?;
@@ -316,7 +329,7 @@ impl BoundHistogram {
     }
 }
 
-fn prometheus_name(name: &str) -> String {
+pub(crate) fn prometheus_name(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
         .collect()

@@ -50,6 +50,15 @@ impl Jaeger {
     /// # Errors
     /// When Jaeger does not answer, or not as Jaeger does.
     pub async fn latest(&self, service: &str) -> Result<Option<Trace>, AskError> {
+        let found = self.search(service).await?;
+        Ok(found.into_iter().max_by_key(Trace::start_us))
+    }
+
+    /// Some of the traces of the last day that `service` took part in.
+    ///
+    /// # Errors
+    /// When Jaeger does not answer, or not as Jaeger does.
+    pub async fn search(&self, service: &str) -> Result<Vec<Trace>, AskError> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -67,11 +76,7 @@ impl Jaeger {
             ],
         );
         let answer: Answer = self.http.json(&url).await?;
-        Ok(answer
-            .data
-            .into_iter()
-            .map(Trace::from)
-            .max_by_key(Trace::start_us))
+        Ok(answer.data.into_iter().map(Trace::from).collect())
     }
 
     fn url(&self, id: &TraceId) -> Url {

@@ -6,6 +6,8 @@ mod jaeger;
 mod loki;
 mod postgres;
 mod prometheus;
+mod pyroscope;
+mod tempo;
 mod users;
 
 pub use alertmanager::Alertmanager;
@@ -14,5 +16,7 @@ pub use jaeger::Jaeger;
 pub use loki::{LogLine, Loki};
 pub use postgres::{Postgres, PostgresError};
 pub(crate) use prometheus::total;
-pub use prometheus::{Exemplar, Labels, Prometheus, Sample, Target};
+pub use prometheus::{Exemplar, Labels, Prometheus, Range, Sample, Target};
+pub use pyroscope::Pyroscope;
+pub use tempo::Tempo;
 pub use users::{Profile, Stack, Users};
