@@ -14,6 +14,7 @@ pub mod profiling;
 mod resource;
 mod runtime;
 pub mod settings;
+mod spans_only;
 
 pub use error::Error;
 pub use guard::{Builder, Telemetry, init};

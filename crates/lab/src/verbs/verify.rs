@@ -6,19 +6,23 @@ use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use comfy_table::{Cell, CellAlignment};
 use proof::{AskError, Backends, Event, Link, Options, Outcome, Part, Report, Tell};
 
 use crate::Lab;
+use crate::compose;
 use crate::printer::{self, BAD, DIM, GOOD, WARN, duration, styled};
-use crate::settings::Port;
+use crate::settings::{self, Port};
 use crate::state::{ComponentState, Phase, State};
-use crate::verbs::up::{Watch, goal_reached};
+use crate::verbs::up::{Engine, Watch, goal_reached};
 use crate::verbs::{panels, status};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// The lab that is meant; `auto` takes the one that runs
+    #[arg(long, value_enum, env = settings::ENGINE, default_value = "auto")]
+    engine: Engine,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -44,14 +48,18 @@ const TICK: Duration = Duration::from_millis(200);
 const STEP: &str = "verify";
 
 pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
-    let state = ready(lab, Duration::from_secs(args.wait)).await?;
+    let state = match args.engine {
+        Engine::Compose => in_containers(lab).await?,
+        Engine::Auto if lab.running()?.is_none() => in_containers(lab).await?,
+        Engine::Auto | Engine::Native => ready(lab, Duration::from_secs(args.wait)).await?,
+    };
     let backends = backends(lab, &state)?;
     let timeout = |default| Duration::from_secs(args.timeout.unwrap_or(default));
     let began = Instant::now();
     let (report, noun) = if args.panels {
         let options = panels::options(lab, timeout(180))?;
         let report = if args.react {
-            panels::react(lab, &backends, &options).await?
+            panels::react(lab, &state, &backends, &options).await?
         } else {
             panels::verify(lab, &backends, &options).await?
         };
@@ -75,7 +83,7 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The state of a lab in which nothing is being prepared any more.
-async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State> {
+pub(crate) async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State> {
     let Some(state) = lab.running()? else {
         bail!("no lab is running, so there is nothing to verify; `./lab up` starts one");
     };
@@ -95,6 +103,13 @@ async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State> {
             duration(patience)
         ),
     }
+}
+
+/// The compose lab; `up` has waited for all of it.
+async fn in_containers(lab: &Lab) -> anyhow::Result<State> {
+    compose::running(lab).await?.with_context(|| {
+        "no lab is running, so there is nothing to verify; `./lab up` starts one".to_owned()
+    })
 }
 
 /// The component behind each part, and its port.
@@ -123,15 +138,23 @@ pub(crate) fn backends(lab: &Lab, state: &State) -> anyhow::Result<Backends> {
         alertmanager: url(Port::Alertmanager)?,
         collector: url(Port::OtelcolHealth)?,
         postgres: Some(lab.database_url(Some(state))),
-        // Natively they cannot be had.
-        tempo: None,
-        pyroscope: None,
+        tempo: in_image(state, "tempo"),
+        pyroscope: in_image(state, "pyroscope"),
         grafana: Some(lab.paths.root.join("infra/grafana/provisioning")),
         absent: absent(state),
     })
 }
 
-/// Parts without an address natively.
+/// The address of what comes as an image only.
+fn in_image(state: &State, name: &str) -> Option<url::Url> {
+    let component = state.component(name)?;
+    why_absent(component)
+        .is_none()
+        .then(|| component.address.as_deref()?.parse().ok())
+        .flatten()
+}
+
+/// Parts that come as images only.
 const COMPOSE_ONLY: [(Part, &str); 2] = [(Part::Tempo, "tempo"), (Part::Pyroscope, "pyroscope")];
 
 fn absent(state: &State) -> BTreeMap<Part, String> {
@@ -143,7 +166,7 @@ fn absent(state: &State) -> BTreeMap<Part, String> {
         .collect()
 }
 
-fn why_absent(component: &ComponentState) -> Option<String> {
+pub(crate) fn why_absent(component: &ComponentState) -> Option<String> {
     if !matches!(component.phase, Phase::Missing | Phase::ComposeOnly) {
         return None;
     }
