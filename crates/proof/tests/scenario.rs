@@ -51,11 +51,20 @@ fn a_good_one_is_read() {
         scenario.alert.to_string(),
         "ErrorBudgetBurn{slo=\"users-latency-12h\"}"
     );
-    assert!(matches!(&scenario.walk[0].question, Question::Traces(search) if search.tags["error"] == "true"));
+    assert!(
+        matches!(&scenario.walk[0].question, Question::Traces(search) if search.tags["error"] == "true")
+    );
     let needs: Vec<&str> = scenario.needs().into_iter().collect();
     assert_eq!(
         needs,
-        ["alertmanager", "edge", "jaeger", "loki", "prometheus", "webhook"]
+        [
+            "alertmanager",
+            "edge",
+            "jaeger",
+            "loki",
+            "prometheus",
+            "webhook"
+        ]
     );
 }
 

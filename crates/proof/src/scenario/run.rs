@@ -160,7 +160,8 @@ impl Run<'_> {
             ));
         }
         self.phase(Phase::Watching);
-        if self.watch(since).await {
+        let told = self.watch(since).await;
+        if told {
             self.phase(Phase::Walking);
             self.walk(since).await;
         }
@@ -172,7 +173,13 @@ impl Run<'_> {
         self.happened(Event::Healed);
         load.begin_again();
         self.phase(Phase::Resolving);
-        tokio::join!(self.recover(load), self.resolve(healing));
+        // What was never told has no end to be told.
+        let over = async {
+            if told {
+                self.resolve(healing).await;
+            }
+        };
+        tokio::join!(self.recover(load), over);
         Ok(())
     }
 
