@@ -2,6 +2,7 @@
 //! cache already: `lab test` runs these after its own lab came up.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must panic")]
 
+#[expect(dead_code, reason = "these tests need a part of it only")]
 mod common;
 
 use std::process::{Child, Stdio};
