@@ -10,10 +10,11 @@ mod ids;
 mod log_format;
 pub mod metrics;
 mod otlp;
-mod process;
 pub mod profiling;
 mod resource;
+mod runtime;
 pub mod settings;
+mod spans_only;
 
 pub use error::Error;
 pub use guard::{Builder, Telemetry, init};

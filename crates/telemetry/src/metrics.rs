@@ -25,7 +25,6 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::otlp::Counts;
-use crate::process;
 use crate::settings::Signal;
 
 /// Upper bounds, in seconds, of every duration histogram: the semantic conventions' ones and up to
@@ -188,14 +187,16 @@ impl Metrics {
         }
     }
 
-    /// Tells what the process itself takes.
-    pub(crate) fn process(&self) {
+    /// Tells how the process and its Tokio runtime are.
+    pub(crate) fn runtime(&self) {
         if let Some(meter) = &self.meter {
-            process::observe(meter);
+            crate::runtime::observe(meter);
         }
         if let Some(page) = &self.page {
             let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
-            page.registry.register_collector(Box::new(process::Scraped));
+            for collector in crate::runtime::collectors() {
+                page.registry.register_collector(collector);
+            }
         }
     }
 
@@ -328,7 +329,7 @@ impl BoundHistogram {
     }
 }
 
-fn prometheus_name(name: &str) -> String {
+pub(crate) fn prometheus_name(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
         .collect()
@@ -425,7 +426,7 @@ mod tests {
     #[test]
     fn what_the_process_takes_is_scraped() {
         let metrics = Metrics::new(None, true, &[]);
-        metrics.process();
+        metrics.runtime();
         let page = metrics.exposition().unwrap();
         for begin in [
             "process_cpu_time_seconds_total{cpu_mode=\"user\"} ",

@@ -51,6 +51,21 @@ impl Tier {
     ];
 }
 
+impl Tier {
+    /// Who watches gives way to who is watched: an answer must not wait until a garbage collector of a
+    /// backend is done.
+    pub(crate) fn niceness(self) -> i32 {
+        let x = std::env::var("X_NICE")
+            .ok()
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(5);
+        match self {
+            Self::Collector | Self::Backend => x,
+            Self::Front | Self::Service | Self::Database => 0,
+        }
+    }
+}
+
 /// Where a component's program comes from.
 pub(crate) enum Recipe {
     /// It is this program.
@@ -130,8 +145,8 @@ pub(crate) struct Spec {
     pub(crate) directory: Option<PathBuf>,
     /// What the child gets when the supervisor dies.
     pub(crate) death_signal: Signal,
-    /// Leaves the processor to those that serve.
-    pub(crate) nice: bool,
+    /// Leaves the processor to those that serve: from 0, like everybody, to 19, only what is left.
+    pub(crate) nice: i32,
     /// Talks to loopback only: variables of the caller that would send it elsewhere are removed.
     pub(crate) local: bool,
 }
@@ -145,7 +160,7 @@ impl Spec {
             user: None,
             directory: None,
             death_signal: Signal::SIGTERM,
-            nice: false,
+            nice: 0,
             local: false,
         }
     }

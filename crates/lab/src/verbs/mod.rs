@@ -6,6 +6,7 @@ pub(crate) mod down;
 pub(crate) mod fault;
 pub(crate) mod load;
 pub(crate) mod logs;
+pub(crate) mod panels;
 pub(crate) mod provide;
 pub(crate) mod restart;
 pub(crate) mod scenario;

@@ -27,18 +27,10 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     ask(lab, Act::Restart, args.names).await
 }
 
-/// Asks the supervisor and waits until it is done.
+/// Asks the supervisor, waits until it is done, and says so.
 pub(crate) async fn ask(lab: &Lab, act: Act, names: Vec<String>) -> anyhow::Result<ExitCode> {
-    let known = components::names();
-    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(WrongRequest(format!(
-            "there is no component `{unknown}`: expected one of {}",
-            known.join(", ")
-        ))
-        .into());
-    }
     let started = Instant::now();
-    carry_out(lab, act, &names).await?;
+    let names = carry_out(lab, act, names).await?;
     lab.printer.clear_steps();
     let what = match act {
         Act::Start => "started",
@@ -53,8 +45,20 @@ pub(crate) async fn ask(lab: &Lab, act: Act, names: Vec<String>) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// The same, without a word about its end.
-pub(crate) async fn carry_out(lab: &Lab, act: Act, names: &[String]) -> anyhow::Result<()> {
+/// Asks the supervisor and waits until it is done.
+pub(crate) async fn carry_out(
+    lab: &Lab,
+    act: Act,
+    names: Vec<String>,
+) -> anyhow::Result<Vec<String>> {
+    let known = components::names();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(WrongRequest(format!(
+            "there is no component `{unknown}`: expected one of {}",
+            known.join(", ")
+        ))
+        .into());
+    }
     // Two verbs at once would take each other's answers for their own.
     let turn = up::take_turn(lab).await?;
     let Some(state) = client::running(lab).await? else {
@@ -63,13 +67,13 @@ pub(crate) async fn carry_out(lab: &Lab, act: Act, names: &[String]) -> anyhow::
     if state.program != client::program_identity()? {
         bail!("lab itself was rebuilt since the lab was started; `./lab up` restarts it");
     }
-    can_be_asked(&state, names)?;
-    client::ask(lab, &state, act, names).await?;
+    can_be_asked(&state, &names)?;
+    client::ask(lab, &state, act, &names).await?;
     drop(turn);
     if act != Act::Stop {
-        until_healthy(lab, names).await?;
+        until_healthy(lab, &names).await?;
     }
-    Ok(())
+    Ok(names)
 }
 
 /// Only what has a program can be started and stopped.

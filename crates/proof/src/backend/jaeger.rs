@@ -62,28 +62,23 @@ impl Jaeger {
     /// # Errors
     /// When Jaeger does not answer, or not as Jaeger does.
     pub async fn latest(&self, service: &str) -> Result<Option<Trace>, AskError> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let url = http::at(
-            &self.base,
-            "/api/traces",
-            &[
-                ("service", service),
-                ("limit", SEARCHED),
-                (
-                    "start",
-                    &now.saturating_sub(LOOKBACK).as_micros().to_string(),
-                ),
-                ("end", &now.as_micros().to_string()),
-            ],
-        );
-        let answer: Answer = self.http.json(&url).await?;
-        Ok(answer
-            .data
-            .into_iter()
-            .map(Trace::from)
-            .max_by_key(Trace::start_us))
+        let found = self.of_last_day(service).await?;
+        Ok(found.into_iter().max_by_key(Trace::start_us))
+    }
+
+    /// Some of the traces of the last day that `service` took part in.
+    ///
+    /// # Errors
+    /// When Jaeger does not answer, or not as Jaeger does.
+    pub async fn of_last_day(&self, service: &str) -> Result<Vec<Trace>, AskError> {
+        self.search(&Search {
+            service,
+            operation: None,
+            tags: &BTreeMap::new(),
+            min_duration: None,
+            since: SystemTime::now().checked_sub(LOOKBACK),
+        })
+        .await
     }
 
     /// Traces of a service since a time, those with all of these tags on one span.

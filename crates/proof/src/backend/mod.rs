@@ -6,6 +6,8 @@ mod jaeger;
 mod loki;
 mod postgres;
 mod prometheus;
+mod pyroscope;
+mod tempo;
 mod users;
 mod webhook;
 
@@ -15,6 +17,8 @@ pub use jaeger::{Jaeger, Search};
 pub use loki::{LogLine, Loki};
 pub use postgres::{Postgres, PostgresError};
 pub(crate) use prometheus::total;
-pub use prometheus::{ActiveAlert, Exemplar, Labels, Prometheus, Sample, Target};
+pub use prometheus::{ActiveAlert, Exemplar, Labels, Prometheus, Range, Sample, Target};
+pub use pyroscope::Pyroscope;
+pub use tempo::Tempo;
 pub use users::{Profile, Stack, Users};
 pub use webhook::{Notification, Webhook};

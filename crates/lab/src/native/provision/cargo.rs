@@ -75,7 +75,7 @@ pub(super) async fn build(
     let mut spec = Spec::new(cargo);
     spec.args = ARGUMENTS.map(OsString::from).to_vec();
     spec.directory = Some(lab.paths.root.clone());
-    spec.nice = true;
+    spec.nice = 10;
     let building = child::run(&spec, log, &lab.paths.state, "", |id| {
         report(Progress::Process(Some(id)));
     });

@@ -98,7 +98,7 @@ async fn inject(lab: &Lab, broken: &Broken) -> anyhow::Result<()> {
         versions.extend(broken.deploy.clone());
         versions::set(&lab.paths, &versions)?;
         let services: Vec<String> = broken.deploy.keys().cloned().collect();
-        carry_out(lab, Act::Restart, &services).await?;
+        carry_out(lab, Act::Restart, services).await?;
     }
     if !broken.flags.is_empty() {
         flags::edit(&lab.paths, |flags| {
@@ -109,7 +109,7 @@ async fn inject(lab: &Lab, broken: &Broken) -> anyhow::Result<()> {
         })?;
     }
     if !broken.stop.is_empty() {
-        carry_out(lab, Act::Stop, &broken.stop).await?;
+        carry_out(lab, Act::Stop, broken.stop.clone()).await?;
     }
     lab.printer.clear_steps();
     Ok(())
@@ -132,12 +132,12 @@ pub(super) async fn heal(lab: &Lab, broken: &Broken, restart: &[String]) -> anyh
         return Ok(());
     }
     if !broken.stop.is_empty() {
-        carry_out(lab, Act::Start, &broken.stop).await?;
+        carry_out(lab, Act::Start, broken.stop.clone()).await?;
     }
     let again: BTreeSet<&String> = broken.deploy.keys().chain(restart).collect();
     if !again.is_empty() {
         let again: Vec<String> = again.into_iter().cloned().collect();
-        carry_out(lab, Act::Restart, &again).await?;
+        carry_out(lab, Act::Restart, again).await?;
     }
     lab.printer.clear_steps();
     Ok(())
