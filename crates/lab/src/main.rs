@@ -1,6 +1,7 @@
 //! `lab`: starts, breaks, proves and explains the lab.
 
 mod cli;
+mod compose;
 mod context;
 mod flags;
 mod native;

@@ -85,6 +85,8 @@ pub(crate) enum Source {
     Go(GoModule),
     /// A crate of the workspace.
     Cargo { package: &'static str },
+    /// A crate of the workspace, and the page it serves.
+    Page(Page),
 }
 
 pub(crate) struct System {
@@ -111,6 +113,14 @@ pub(crate) struct GoModule {
     pub(crate) directory: &'static str,
     /// What is built: `.` or an import path.
     pub(crate) package: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    /// The crate that serves it.
+    pub(crate) server: &'static str,
+    /// Directory of `package.json`, relative to the checkout.
+    pub(crate) directory: &'static str,
 }
 
 /// A program that is ready to run.

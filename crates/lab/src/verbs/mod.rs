@@ -1,5 +1,6 @@
 //! One file per verb: its arguments and what it does.
 
+pub(crate) mod air_gap;
 pub(crate) mod bench;
 pub(crate) mod doctor;
 pub(crate) mod down;
@@ -20,3 +21,4 @@ pub(crate) mod trace;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod webhook;
+pub(crate) mod with_docker;

@@ -1,6 +1,8 @@
 //! `lab test`: every test of the project, as CI runs them. It ends with a table of the steps and
 //! the summaries of the test runners.
 
+mod console;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,11 +17,12 @@ use tokio::sync::mpsc;
 
 use crate::Lab;
 use crate::cli::Interrupted;
+use crate::compose::engine;
 use crate::native::child;
 use crate::native::component::{Found, Spec};
 use crate::native::provision::{self, Look, cargo, golang, on_path};
 use crate::native::{client, components};
-use crate::printer::{self, BAD, BOLD, DIM, GOOD, duration, styled};
+use crate::printer::{self, BAD, BOLD, DIM, GOOD, WARN, duration, styled};
 use crate::settings;
 use crate::verbs::up::Signals;
 
@@ -31,6 +34,9 @@ pub(crate) struct Args {
     /// Run only these parts
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Run only the compose stack; the same as `--only compose`
+    #[arg(long, conflicts_with = "only")]
+    compose: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -43,6 +49,8 @@ enum Part {
     Go,
     /// A lab of its own: configuration, start, proof, crashes, stop
     Native,
+    /// The compose stack on images made here, where a Docker engine answers or can be started
+    Compose,
 }
 
 struct Outcome {
@@ -66,7 +74,9 @@ struct Runner<'a> {
 }
 
 pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
-    let parts: BTreeSet<Part> = if args.only.is_empty() {
+    let parts: BTreeSet<Part> = if args.compose {
+        [Part::Compose].into()
+    } else if args.only.is_empty() {
         Part::value_variants().iter().copied().collect()
     } else {
         args.only.into_iter().collect()
@@ -100,7 +110,10 @@ async fn all(runner: &mut Runner<'_>, own: &OwnLab, parts: &BTreeSet<Part>) -> a
     if parts.contains(&Part::Go) {
         go(runner).await?;
     }
-    if !parts.contains(&Part::Rust) && !parts.contains(&Part::Native) {
+    if ![Part::Rust, Part::Native, Part::Compose]
+        .iter()
+        .any(|part| parts.contains(part))
+    {
         return Ok(());
     }
     // An earlier run that was killed may have left its lab.
@@ -110,6 +123,9 @@ async fn all(runner: &mut Runner<'_>, own: &OwnLab, parts: &BTreeSet<Part>) -> a
     }
     if parts.contains(&Part::Native) {
         native(runner, own).await?;
+    }
+    if parts.contains(&Part::Compose) {
+        compose(runner, own).await?;
     }
     own.remove(runner.lab).await
 }
@@ -144,6 +160,8 @@ async fn lint(runner: &mut Runner<'_>) {
     let mut picture = Spec::new(root.join("docs/draw")).arg("--check");
     picture.directory = Some(root);
     runner.step("docs/draw --check", Ok(picture)).await;
+    let page = console::check(runner.lab);
+    runner.step("types and style of the console", page).await;
 }
 
 async fn go(runner: &mut Runner<'_>) -> anyhow::Result<()> {
@@ -220,6 +238,8 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
         runner.step("lab verify", Ok(own.spec(&["verify"])?)).await;
         let load = own.spec(&["load", "--vus", "2", "--duration", "5s"])?;
         runner.step("lab load", Ok(load)).await;
+        let browser = console::browser(own, runner.lab);
+        runner.step("the console in a browser", browser).await;
     } else {
         runner.skip("lab verify", "the lab did not come up");
     }
@@ -251,6 +271,32 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The shipped stack on images made here. A machine that can have no Docker engine is not at fault.
+async fn compose(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
+    const STEP: &str = "the compose stack";
+    if let Some(why) = engine::why_not(runner.lab).await {
+        runner.not_applicable(STEP, &why);
+        return Ok(());
+    }
+    let mut test = own.spec(&["with-docker"])?;
+    let cargo = runner.cargo([
+        "test",
+        "--locked",
+        "-p",
+        "lab",
+        "--test",
+        "compose",
+        "--",
+        "--ignored",
+        "--test-threads=1",
+    ])?;
+    test.args.push(cargo.program.into());
+    test.args.extend(cargo.args);
+    test.env.extend(cargo.env);
+    runner.step(STEP, Ok(test)).await;
+    Ok(())
+}
+
 /// Every configuration, read by the very program that runs with it.
 async fn configurations(runner: &mut Runner<'_>, own: &OwnLab) {
     let checks: [(&str, &str, &[&str]); 5] = [
@@ -277,7 +323,7 @@ async fn configurations(runner: &mut Runner<'_>, own: &OwnLab) {
             &[
                 "validate",
                 "--config={infra}/otel-collector/config.yaml",
-                "--config={infra}/otel-collector/native.yaml",
+                "--config={infra}/otel-collector/albums.yaml",
                 "--config={infra}/otel-collector/ledger.yaml",
             ],
         ),
@@ -508,6 +554,18 @@ impl Runner<'_> {
         passed
     }
 
+    /// Not a failure: this machine cannot do it.
+    fn not_applicable(&mut self, name: &str, why: &str) {
+        self.lab
+            .printer
+            .out(format_args!("\n{} {name}: {why}", styled(WARN, "n/a")));
+        self.outcomes.push(Outcome {
+            name: format!("{name} (n/a: {why})"),
+            result: Ok(()),
+            took: Duration::ZERO,
+        });
+    }
+
     fn skip(&mut self, name: &str, why: &str) {
         self.tally.failed += 1;
         self.outcomes.push(Outcome {
@@ -604,6 +662,13 @@ impl Tally {
             self.passed += 1;
         } else if plain.starts_with("--- FAIL: ") {
             self.failed += 1;
+        } else if let Some(passed) = plain.strip_prefix("ℹ pass ") {
+            // Node's reporter.
+            self.passed += passed.parse().unwrap_or(0);
+            self.lines.push(format!("browser: {plain}"));
+        } else if let Some(failed) = plain.strip_prefix("ℹ fail ") {
+            self.failed += failed.parse().unwrap_or(0);
+            self.lines.push(format!("browser: {plain}"));
         } else if plain.starts_with("ok  \t") || plain.starts_with("FAIL\t") {
             self.lines.push(plain.to_owned());
         }
@@ -634,11 +699,14 @@ mod tests {
             "    --- PASS: TestAlbums/one (0.00s)",
             "--- FAIL: TestDown (0.00s)",
             "FAIL\tlab/albums\t0.1s",
+            "ℹ tests 3",
+            "ℹ pass 2",
+            "ℹ fail 1",
         ] {
             tally.read(line);
         }
-        assert_eq!((tally.passed, tally.failed), (5, 3));
-        assert_eq!(tally.lines.len(), 3);
+        assert_eq!((tally.passed, tally.failed), (7, 4));
+        assert_eq!(tally.lines.len(), 5);
     }
 
     #[test]
