@@ -273,7 +273,11 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
         .step("lab down --purge", Ok(own.spec(&["down", "--purge"])?))
         .await;
     // These start and kill labs of their own, on the ports that are free again.
-    for (name, target) in [("crash and restart", "native"), ("nothing is lost", "loss")] {
+    for (name, target) in [
+        ("crash and restart", "native"),
+        ("nothing is lost", "loss"),
+        ("incidents", "scenarios"),
+    ] {
         let mut test = runner.cargo([
             "test",
             "--locked",
