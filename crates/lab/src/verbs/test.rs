@@ -55,6 +55,8 @@ struct Outcome {
     name: String,
     result: Result<(), String>,
     took: Duration,
+    /// Why this machine cannot do it, which is no failure.
+    not_applicable: Option<String>,
 }
 
 /// What the runners said at their end.
@@ -540,6 +542,7 @@ impl Runner<'_> {
             name: name.to_owned(),
             result,
             took,
+            not_applicable: None,
         });
         passed
     }
@@ -550,9 +553,10 @@ impl Runner<'_> {
             .printer
             .out(format_args!("\n{} {name}: {why}", styled(WARN, "n/a")));
         self.outcomes.push(Outcome {
-            name: format!("{name} (n/a: {why})"),
+            name: name.to_owned(),
             result: Ok(()),
             took: Duration::ZERO,
+            not_applicable: Some(why.to_owned()),
         });
     }
 
@@ -562,6 +566,7 @@ impl Runner<'_> {
             name: name.to_owned(),
             result: Err(why.to_owned()),
             took: Duration::ZERO,
+            not_applicable: None,
         });
     }
 
@@ -588,9 +593,10 @@ impl Runner<'_> {
         let mut table = printer::table(["STEP", "RESULT", "TIME", ""]);
         let mut failed_steps = 0;
         for outcome in &self.outcomes {
-            let (result, why) = match &outcome.result {
-                Ok(()) => (styled(GOOD, "passed"), ""),
-                Err(why) => {
+            let (result, why) = match (&outcome.result, &outcome.not_applicable) {
+                (_, Some(why)) => (styled(WARN, "n/a"), why.as_str()),
+                (Ok(()), None) => (styled(GOOD, "passed"), ""),
+                (Err(why), None) => {
                     failed_steps += 1;
                     (styled(BAD, "failed"), why.as_str())
                 }
