@@ -59,7 +59,7 @@ pub(crate) struct Config {
 const PLAIN: Config = Config {
     name: "off",
     chain: Chain::Rust,
-    what: "`OTEL_SDK_DISABLED=true`",
+    what: "`OTEL_SDK_DISABLED=true`; lines on standard output are written, as in all that follow",
     env: DISABLED,
     edge: &[],
     users: &[],
@@ -69,6 +69,7 @@ const PLAIN: Config = Config {
 };
 
 const DISABLED: &[(&str, &str)] = &[("OTEL_SDK_DISABLED", "true")];
+const SILENT: &[(&str, &str)] = &[DISABLED[0], ("RUST_LOG", "off")];
 const NO_PROFILES: (&str, &str) = ("TELEMETRY_PROFILING", "off");
 const NO_METRICS: (&str, &str) = ("OTEL_METRICS_EXPORTER", "none");
 const PUSHED: &[(&str, &str)] = &[("OTEL_METRICS_EXPORTER", "otlp")];
@@ -89,8 +90,14 @@ pub(crate) const PYTHON: &str = "python";
 pub(crate) const GO: &str = "go";
 
 /// In the order of every table: each adds to the one before it.
-pub(crate) static CONFIGS: [Config; 12] = [
+pub(crate) static CONFIGS: [Config; 13] = [
     PLAIN,
+    Config {
+        name: "off+silent",
+        what: "and no line on standard output, the access log included",
+        env: SILENT,
+        ..PLAIN
+    },
     Config {
         name: "traces",
         what: "traces, all of them",
@@ -221,7 +228,8 @@ mod tests {
     #[test]
     fn only_switched_off_configurations_expect_nothing() {
         for config in &CONFIGS {
-            assert_eq!(!config.traces, config.env == DISABLED, "{}", config.name);
+            let disabled = config.env.contains(&DISABLED[0]);
+            assert_eq!(!config.traces, disabled, "{}", config.name);
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::Lab;
 use crate::printer::Printer;
 use crate::settings::SettingsError;
 use crate::verbs::{
-    air_gap, bench, doctor, down, fault, load, logs, provide, restart, slo, start, status, stop,
-    supervise, test, trace, up, verify, webhook, with_docker,
+    air_gap, bench, doctor, down, fault, load, logs, provide, restart, scenario, slo, start,
+    status, stop, supervise, test, trace, up, verify, webhook, with_docker,
 };
 
 #[derive(Parser)]
@@ -54,6 +54,8 @@ enum Verb {
     Doctor(doctor::Args),
     /// Break something on purpose, and heal it
     Fault(fault::Args),
+    /// Run an incident from fault to page to cause to its end
+    Scenario(scenario::Args),
     /// Make and carry the compose stack's images where there is no registry
     AirGap(air_gap::Args),
     /// Run every test of the project
@@ -117,6 +119,7 @@ async fn dispatch(lab: Lab, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Slo(args) => slo::run(&lab, args).await,
         Verb::Doctor(args) => doctor::run(&lab, args).await,
         Verb::Fault(args) => fault::run(&lab, args),
+        Verb::Scenario(args) => scenario::run(&lab, args).await,
         Verb::AirGap(args) => air_gap::run(&lab, args).await,
         Verb::Test(args) => test::run(&lab, args).await,
         Verb::Bench(args) => bench::run(&lab, args).await,

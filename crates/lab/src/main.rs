@@ -11,6 +11,7 @@ mod process;
 mod settings;
 mod state;
 mod verbs;
+mod versions;
 
 pub(crate) use context::Lab;
 

@@ -28,10 +28,11 @@ pub(crate) enum Port {
     Loki,
     LokiGrpc,
     Webhook,
+    Console,
 }
 
 impl Port {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Edge,
         Self::Users,
         Self::Albums,
@@ -54,6 +55,7 @@ impl Port {
         Self::Loki,
         Self::LokiGrpc,
         Self::Webhook,
+        Self::Console,
     ];
 
     /// The variable that moves this port.
@@ -81,6 +83,7 @@ impl Port {
             Self::Loki => "LOKI_PORT",
             Self::LokiGrpc => "LOKI_GRPC_PORT",
             Self::Webhook => "WEBHOOK_PORT",
+            Self::Console => "CONSOLE_PORT",
         }
     }
 }

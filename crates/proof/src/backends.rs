@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use url::Url;
 
@@ -19,6 +20,10 @@ pub enum Part {
     Alertmanager,
     Collector,
     Postgres,
+    Tempo,
+    Pyroscope,
+    /// The shipped provisioning of Grafana: files, so that it is there without Grafana.
+    GrafanaFiles,
 }
 
 impl fmt::Display for Part {
@@ -34,6 +39,9 @@ impl fmt::Display for Part {
             Self::Alertmanager => "alertmanager",
             Self::Collector => "otel-collector",
             Self::Postgres => "postgres",
+            Self::Tempo => "tempo",
+            Self::Pyroscope => "pyroscope",
+            Self::GrafanaFiles => "provisioning of Grafana",
         })
     }
 }
@@ -52,6 +60,10 @@ pub struct Backends {
     pub collector: Option<Url>,
     /// `postgres://user:password@host:port/database`
     pub postgres: Option<String>,
+    pub tempo: Option<Url>,
+    pub pyroscope: Option<Url>,
+    /// The folder that Grafana is provisioned from.
+    pub grafana: Option<PathBuf>,
     /// Why a part is absent. A part named here is absent even if it has an address.
     pub absent: BTreeMap<Part, String>,
 }
@@ -66,6 +78,7 @@ impl Backends {
         let there = match part {
             Part::AlbumsLogs => true,
             Part::Postgres => self.postgres.is_some(),
+            Part::GrafanaFiles => self.grafana.is_some(),
             _ => self.url(part).is_some(),
         };
         (!there).then(|| format!("no {part} here"))
@@ -81,7 +94,9 @@ impl Backends {
             Part::Prometheus => self.prometheus.as_ref(),
             Part::Alertmanager => self.alertmanager.as_ref(),
             Part::Collector => self.collector.as_ref(),
-            Part::AlbumsLogs | Part::Postgres => None,
+            Part::Tempo => self.tempo.as_ref(),
+            Part::Pyroscope => self.pyroscope.as_ref(),
+            Part::AlbumsLogs | Part::Postgres | Part::GrafanaFiles => None,
         }
     }
 }

@@ -6,16 +6,22 @@
 //! they run: [`Backends`] says what is there.
 //!
 //! * [`verify`] follows every link and gives a [`Report`].
+//! * [`grafana`] reads what Grafana is provisioned with, whose links are among those.
+//! * [`panels::verify`] runs the queries of Grafana's dashboards.
 //! * [`trace::Trace`] is one trace as Jaeger holds it, [`trace::View`] adds its log lines, [`draw`] puts it in a terminal.
+//! * [`scenario`] breaks a lab on purpose and waits for what an incident leaves behind, up to the page and its end.
 //! * [`backend`] has one client for each backend.
 
 pub mod backend;
 mod backends;
 pub mod draw;
+pub mod grafana;
 mod http;
 mod links;
+pub mod panels;
 mod poll;
 mod report;
+pub mod scenario;
 pub mod trace;
 mod traceparent;
 mod verify;
@@ -24,4 +30,4 @@ pub use backends::{Backends, Part};
 pub use http::{AskError, Http};
 pub use report::{Link, Outcome, Report};
 pub use traceparent::{BadTraceId, TraceId, Traceparent};
-pub use verify::{Event, Options, verify};
+pub use verify::{Event, Options, Tell, verify};

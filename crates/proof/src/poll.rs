@@ -16,6 +16,20 @@ pub(crate) const INTERVAL: Duration = Duration::from_millis(250);
 pub(crate) async fn until<T, F, Fut>(
     deadline: Instant,
     waiting: &(dyn Fn(&Failure) + Sync),
+    ask: F,
+) -> Result<T, Failure>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, Failure>>,
+{
+    every(INTERVAL, deadline, waiting, ask).await
+}
+
+/// The same at an interval of one's own.
+pub(crate) async fn every<T, F, Fut>(
+    interval: Duration,
+    deadline: Instant,
+    waiting: &(dyn Fn(&Failure) + Sync),
     mut ask: F,
 ) -> Result<T, Failure>
 where
@@ -38,12 +52,12 @@ where
                 }));
             }
         };
-        if failure.settled || Instant::now() + INTERVAL >= deadline {
+        if failure.settled || Instant::now() + interval >= deadline {
             return Err(failure);
         }
         waiting(&failure);
         last = Some(failure);
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(interval).await;
     }
 }
 

@@ -7,7 +7,9 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
-use crate::backend::{Alertmanager, Answer, Edge, Jaeger, Loki, Prometheus, Sample, total};
+use crate::backend::{
+    Alertmanager, Answer, Edge, Jaeger, Loki, Prometheus, Pyroscope, Sample, total,
+};
 use crate::backends::{Backends, Part};
 use crate::http::{AskError, Http};
 use crate::links::{self, Planned};
@@ -44,7 +46,7 @@ pub enum Event<'a> {
 }
 
 /// Hears of every event.
-pub(crate) type Tell<'a> = &'a (dyn Fn(Event<'_>) + Sync);
+pub type Tell<'a> = &'a (dyn Fn(Event<'_>) + Sync);
 
 /// A backend must answer within this time; edge may wait for its upstreams.
 const BACKEND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -124,6 +126,7 @@ pub(crate) struct Run<'a> {
     loki: Option<Loki>,
     prometheus: Option<Prometheus>,
     alertmanager: Option<Alertmanager>,
+    pyroscope: Option<Pyroscope>,
     before: BTreeMap<&'static str, Result<Vec<Sample>, String>>,
     deadline: Instant,
     tell: Tell<'a>,
@@ -183,6 +186,8 @@ impl<'a> Run<'a> {
             loki: there(Part::Loki, &backends.loki).map(|url| Loki::new(http.clone(), url)),
             alertmanager: there(Part::Alertmanager, &backends.alertmanager)
                 .map(|url| Alertmanager::new(http.clone(), url)),
+            pyroscope: there(Part::Pyroscope, &backends.pyroscope)
+                .map(|url| Pyroscope::new(http.clone(), url)),
             backends,
             http,
             requests,
@@ -270,6 +275,12 @@ impl<'a> Run<'a> {
         self.alertmanager
             .as_ref()
             .ok_or_else(|| absent(Part::Alertmanager))
+    }
+
+    pub(crate) fn pyroscope(&self) -> Result<&Pyroscope, Failure> {
+        self.pyroscope
+            .as_ref()
+            .ok_or_else(|| absent(Part::Pyroscope))
     }
 
     /// The series of a counter as they were before the requests.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -393,7 +394,13 @@ fn loki(lab: &Lab, request: &Request) -> ResponseTemplate {
         "edge" => seen.map(|seen| seen.span).unwrap_or_default(),
         _ => "cccccccccccccccc".to_owned(),
     };
-    let labels = json!({"service_name": service, "span_id": span, "severity_text": "INFO"});
+    let id = lab
+        .seen()
+        .into_iter()
+        .find(|seen| query.contains(&seen.trace));
+    let id = id.map(|seen| seen.trace).unwrap_or_default();
+    let labels =
+        json!({"service_name": service, "span_id": span, "trace_id": id, "severity_text": "INFO"});
     let result = if there {
         json!([{"stream": labels, "values": [["1", "GET /users 200"]]}])
     } else {
@@ -409,6 +416,10 @@ fn success(data: &Value) -> ResponseTemplate {
 fn prometheus(lab: &Lab, request: &Request) -> ResponseTemplate {
     if lab.fault == Fault::PrometheusAnswers500 {
         return ResponseTemplate::new(500).set_body_string("oops");
+    }
+    // As the real one: a matcher that is not there is a mistake.
+    if query(request).contains("{,") || query(request).contains("[]") {
+        return ResponseTemplate::new(400).set_body_string("parse error");
     }
     match request.url.path() {
         "/api/v1/query" => {
@@ -544,6 +555,10 @@ fn series(lab: &Lab, query: &str) -> Vec<Value> {
             vec![one(&[], users)]
         };
     }
+    if query.contains("by (client, server)") {
+        let edge = |client, server| one(&[("client", client), ("server", server)], users);
+        return vec![edge("edge", "users"), edge("users", "postgres")];
+    }
     if query.contains("service_graph") {
         let to_albums = if fault == Fault::NoEdgeToAlbums {
             0
@@ -619,6 +634,11 @@ async fn serve(lab: &Arc<Lab>, answers: Answers) -> (MockServer, Option<Url>) {
 
 /// Verifies a lab with a fault.
 async fn verify(fault: Fault) -> Report {
+    verify_with(fault, None).await
+}
+
+/// Verifies a lab with a fault, and with the files of a Grafana.
+async fn verify_with(fault: Fault, grafana: Option<PathBuf>) -> Report {
     let lab = Arc::new(Lab {
         fault,
         seen: Mutex::default(),
@@ -641,6 +661,7 @@ async fn verify(fault: Fault) -> Report {
         loki,
         prometheus,
         alertmanager,
+        grafana,
         ..Backends::default()
     };
     backends
@@ -828,6 +849,82 @@ async fn each_fault_is_found_where_it_is() {
         never.is_empty(),
         "links that no fault of this test makes fail: {never:?}"
     );
+}
+
+const LOG_LINES: [&str; 2] = [
+    "Grafana: span in tempo -> its log lines",
+    "Grafana: span in jaeger -> its log lines",
+];
+const FROM_LOGS: [&str; 2] = [
+    "Grafana: log line -> trace in tempo",
+    "Grafana: log line -> trace in jaeger",
+];
+const FROM_EXEMPLARS: [&str; 2] = [
+    "Grafana: exemplar -> trace in tempo",
+    "Grafana: exemplar -> trace in jaeger",
+];
+const RATES: [&str; 4] = [
+    "Grafana: span in tempo -> rate of this operation",
+    "Grafana: span in tempo -> p95 of this operation",
+    "Grafana: span in jaeger -> rate of this operation",
+    "Grafana: span in jaeger -> p95 of this operation",
+];
+const SOURCES: &str = "Grafana's datasources";
+
+/// A mistake in Grafana's file, and the links that it breaks.
+const MISTAKES: [(&str, &str, &[&str]); 11] = [
+    ("", "", &[]),
+    ("datasourceUid: loki", "datasourceUid: lokki", &[SOURCES]),
+    ("datasourceUid: loki", "datasourceUid: jaeger", &[SOURCES]),
+    ("\ndatasources:", "\nsources:", &[SOURCES]),
+    ("    uid: loki", "", &[SOURCES]),
+    ("- name: trace_id", "- name: traceID", &FROM_EXEMPLARS),
+    (
+        "matcherRegex: trace_id",
+        "matcherRegex: traceID",
+        &FROM_LOGS,
+    ),
+    ("url: $${__value.raw}", "url: ${__value.raw}", &FROM_LOGS),
+    ("{$${__tags}}", "{${__tags}}", &LOG_LINES),
+    ("$${__trace.traceId}", "$${__trace.id}", &LOG_LINES),
+    ("{$$__tags, span_name", "{$__tags, span_name", &RATES),
+];
+
+#[tokio::test]
+async fn each_mistake_in_grafanas_file_is_found() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../infra/grafana/provisioning/datasources/lab.yaml");
+    let shipped = std::fs::read_to_string(shipped).expect("the shipped file");
+    let folders: Vec<tempfile::TempDir> = MISTAKES
+        .iter()
+        .map(|(from, to, _)| {
+            assert!(shipped.contains(from), "{from}");
+            let folder = tempfile::tempdir().expect("a folder");
+            let below = folder.path().join("datasources");
+            std::fs::create_dir(&below).expect("a folder below");
+            let text = if from.is_empty() {
+                shipped.clone()
+            } else {
+                shipped.replace(from, to)
+            };
+            std::fs::write(below.join("lab.yaml"), text).expect("a file");
+            folder
+        })
+        .collect();
+    let reports = folders
+        .iter()
+        .map(|folder| verify_with(Fault::None, Some(folder.path().to_owned())));
+    let reports = futures_util::future::join_all(reports).await;
+    for ((from, to, expected), report) in MISTAKES.iter().zip(reports) {
+        let failed: BTreeSet<&str> = report
+            .links
+            .iter()
+            .filter(|link| link.result == Outcome::Fail)
+            .map(|link| link.name.as_str())
+            .collect();
+        let expected: BTreeSet<&str> = expected.iter().copied().collect();
+        assert_eq!(failed, expected, "{from} -> {to}: {:#?}", report.links);
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,6 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
 use opentelemetry_sdk::propagation::BaggagePropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanExporter, TracerProviderBuilder};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
@@ -30,6 +29,7 @@ use crate::metrics::{Histogram, Metrics};
 use crate::otlp::{Counts, LogLayer, LogPipe, SpanPipe, Target};
 use crate::profiling::{self, Pusher};
 use crate::settings::{Exporter, OtlpEncoder, OtlpProtocol, Propagator, Settings, Signal};
+use crate::spans_only::SpansOnly;
 use crate::{Error, Propagation, exporters, resource};
 
 /// Instrumentation scope of everything this crate records.
@@ -205,6 +205,7 @@ impl Builder {
         for (signal, counts) in self.counts {
             metrics.exports(signal, counts);
         }
+        metrics.runtime();
         let profiling = self.settings.profiling && !self.settings.disabled;
         let pyroscope = self.settings.pyroscope.as_ref();
         let pusher = pyroscope
@@ -302,12 +303,10 @@ pub struct Telemetry {
 impl Telemetry {
     /// The layer for an axum router; apply it last, so that it is outermost.
     pub fn http_server(&self) -> ServerLayer {
-        let access_log = !self.settings.disabled;
         ServerLayer::new(
             self.tracer.clone(),
             self.propagation.clone(),
             &self.metrics,
-            access_log,
             self.profiling(),
         )
     }
@@ -379,16 +378,14 @@ impl Telemetry {
             layers.push(records.boxed());
         }
         if let Some(tracer) = &self.tracer {
-            // Events are log records already; as span events they would be told twice.
-            let spans_only = filter_fn(|metadata| metadata.is_span());
             let spans = tracing_opentelemetry::layer()
                 .with_tracer(tracer.clone())
                 .with_location(false)
                 .with_threads(false)
                 .with_level(false)
                 .with_target(false)
-                .with_tracked_inactivity(false)
-                .with_filter(self.exported().and(spans_only));
+                .with_tracked_inactivity(false);
+            let spans = SpansOnly(spans).with_filter(self.exported());
             layers.push(spans.boxed());
         }
         Registry::default().with(layers)

@@ -12,7 +12,9 @@ pub mod metrics;
 mod otlp;
 pub mod profiling;
 mod resource;
+mod runtime;
 pub mod settings;
+mod spans_only;
 
 pub use error::Error;
 pub use guard::{Builder, Telemetry, init};

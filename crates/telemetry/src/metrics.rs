@@ -187,6 +187,19 @@ impl Metrics {
         }
     }
 
+    /// Tells how the process and its Tokio runtime are.
+    pub(crate) fn runtime(&self) {
+        if let Some(meter) = &self.meter {
+            crate::runtime::observe(meter);
+        }
+        if let Some(page) = &self.page {
+            let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+            for collector in crate::runtime::collectors() {
+                page.registry.register_collector(collector);
+            }
+        }
+    }
+
     /// What a scrape answers, in OpenMetrics text; `None` when `prometheus` is not configured.
     pub fn exposition(&self) -> Option<String> {
         let page = self.page.as_ref()?;
@@ -316,7 +329,7 @@ impl BoundHistogram {
     }
 }
 
-fn prometheus_name(name: &str) -> String {
+pub(crate) fn prometheus_name(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
         .collect()
@@ -406,6 +419,26 @@ mod tests {
             "otel_sdk_processor_span_processed_total{error_type=\"queue_full\"} 0\n",
         ] {
             assert!(page.contains(line), "no {line} in\n{page}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_process_takes_is_scraped() {
+        let metrics = Metrics::new(None, true, &[]);
+        metrics.runtime();
+        let page = metrics.exposition().unwrap();
+        for begin in [
+            "process_cpu_time_seconds_total{cpu_mode=\"user\"} ",
+            "process_cpu_time_seconds_total{cpu_mode=\"system\"} ",
+            "process_memory_usage_bytes ",
+        ] {
+            let line = page.lines().find_map(|line| line.strip_prefix(begin));
+            let value: f64 = line
+                .unwrap_or_else(|| panic!("{begin}\n{page}"))
+                .parse()
+                .unwrap();
+            assert!(value >= 0.0, "{page}");
         }
     }
 

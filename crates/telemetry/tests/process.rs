@@ -130,6 +130,26 @@ async fn console_exporters_need_no_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn disabled_it_exports_nothing_and_still_writes_its_lines() {
+    let example = Example::start(&[
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_LOGS_EXPORTER", "console"),
+        ("OTEL_METRICS_EXPORTER", "prometheus"),
+    ]);
+    let answer = example.get("/hello/you").await;
+    assert_eq!(answer.status(), 200);
+    assert!(!answer.headers().contains_key("traceparent"));
+    assert_eq!(example.get("/metrics").await.status(), 404);
+    let (status, output) = example.stop();
+    assert!(status.success());
+    for expected in ["saying hello name=\"you\"", "GET /hello/you 200"] {
+        assert!(output.contains(expected), "no {expected:?} in\n{output}");
+    }
+    assert!(!output.contains("TraceId"), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_sends_everything_that_was_answered() {
     let received: Arc<Mutex<(usize, usize)>> = Arc::default();
     let (spans, logs) = (received.clone(), received.clone());

@@ -51,6 +51,21 @@ impl Tier {
     ];
 }
 
+impl Tier {
+    /// Who watches gives way to who is watched: an answer must not wait until a garbage collector of a
+    /// backend is done.
+    pub(crate) fn niceness(self) -> i32 {
+        let x = std::env::var("X_NICE")
+            .ok()
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(5);
+        match self {
+            Self::Collector | Self::Backend => x,
+            Self::Front | Self::Service | Self::Database => 0,
+        }
+    }
+}
+
 /// Where a component's program comes from.
 pub(crate) enum Recipe {
     /// It is this program.
@@ -70,6 +85,8 @@ pub(crate) enum Source {
     Go(GoModule),
     /// A crate of the workspace.
     Cargo { package: &'static str },
+    /// A crate of the workspace, and the page it serves.
+    Page(Page),
 }
 
 pub(crate) struct System {
@@ -96,6 +113,14 @@ pub(crate) struct GoModule {
     pub(crate) directory: &'static str,
     /// What is built: `.` or an import path.
     pub(crate) package: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    /// The crate that serves it.
+    pub(crate) server: &'static str,
+    /// Directory of `package.json`, relative to the checkout.
+    pub(crate) directory: &'static str,
 }
 
 /// A program that is ready to run.
@@ -130,8 +155,8 @@ pub(crate) struct Spec {
     pub(crate) directory: Option<PathBuf>,
     /// What the child gets when the supervisor dies.
     pub(crate) death_signal: Signal,
-    /// Leaves the processor to those that serve.
-    pub(crate) nice: bool,
+    /// Leaves the processor to those that serve: from 0, like everybody, to 19, only what is left.
+    pub(crate) nice: i32,
     /// Talks to loopback only: variables of the caller that would send it elsewhere are removed.
     pub(crate) local: bool,
 }
@@ -145,7 +170,7 @@ impl Spec {
             user: None,
             directory: None,
             death_signal: Signal::SIGTERM,
-            nice: false,
+            nice: 0,
             local: false,
         }
     }

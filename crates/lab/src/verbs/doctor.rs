@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::Lab;
 use crate::native::component::Component;
-use crate::native::provision::{self, Look, cargo, debian, golang, on_path, system};
+use crate::native::provision::{self, Look, cargo, debian, golang, npm, on_path, system};
 use crate::native::{client, components};
 use crate::printer::{self, BAD, BOLD, DIM, GOOD, WARN, megabytes, styled};
 
@@ -278,8 +278,8 @@ async fn tools() -> Vec<Finding> {
             "node",
             on_path("node"),
             &["--version"],
-            "builds the console's pages",
-            None,
+            "builds the console's page",
+            Some(npm::hint()),
         )
         .await,
     );

@@ -28,13 +28,35 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     ask(lab, Act::Restart, args.names).await
 }
 
-/// Asks the supervisor and waits until it is done.
+/// Asks the supervisor, waits until it is done, and says so.
 pub(crate) async fn ask(lab: &Lab, act: Act, names: Vec<String>) -> anyhow::Result<ExitCode> {
     if lab.running()?.is_none()
         && let Some(state) = compose::running(lab).await?
     {
         return compose::up::act(lab, act, &names, &state).await;
     }
+    let started = Instant::now();
+    let names = carry_out(lab, act, names).await?;
+    lab.printer.clear_steps();
+    let what = match act {
+        Act::Start => "started",
+        Act::Stop => "stopped",
+        Act::Restart => "restarted",
+    };
+    lab.printer.out(format_args!(
+        "{} {what} ({})",
+        names.join(", "),
+        duration(started.elapsed())
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the supervisor and waits until it is done.
+pub(crate) async fn carry_out(
+    lab: &Lab,
+    act: Act,
+    names: Vec<String>,
+) -> anyhow::Result<Vec<String>> {
     let known = components::names();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(WrongRequest(format!(
@@ -52,24 +74,12 @@ pub(crate) async fn ask(lab: &Lab, act: Act, names: Vec<String>) -> anyhow::Resu
         bail!("lab itself was rebuilt since the lab was started; `./lab up` restarts it");
     }
     can_be_asked(&state, &names)?;
-    let started = Instant::now();
     client::ask(lab, &state, act, &names).await?;
     drop(turn);
     if act != Act::Stop {
         until_healthy(lab, &names).await?;
     }
-    lab.printer.clear_steps();
-    let what = match act {
-        Act::Start => "started",
-        Act::Stop => "stopped",
-        Act::Restart => "restarted",
-    };
-    lab.printer.out(format_args!(
-        "{} {what} ({})",
-        names.join(", "),
-        duration(started.elapsed())
-    ));
-    Ok(ExitCode::SUCCESS)
+    Ok(names)
 }
 
 /// Only what has a program can be started and stopped.

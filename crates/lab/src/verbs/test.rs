@@ -1,6 +1,8 @@
 //! `lab test`: every test of the project, as CI runs them. It ends with a table of the steps and
 //! the summaries of the test runners.
 
+mod console;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -160,6 +162,8 @@ async fn lint(runner: &mut Runner<'_>) {
     let mut picture = Spec::new(root.join("docs/draw")).arg("--check");
     picture.directory = Some(root);
     runner.step("docs/draw --check", Ok(picture)).await;
+    let page = console::check(runner.lab);
+    runner.step("types and style of the console", page).await;
 }
 
 async fn go(runner: &mut Runner<'_>) -> anyhow::Result<()> {
@@ -236,6 +240,8 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
         runner.step("lab verify", Ok(own.spec(&["verify"])?)).await;
         let load = own.spec(&["load", "--vus", "2", "--duration", "5s"])?;
         runner.step("lab load", Ok(load)).await;
+        let browser = console::browser(own, runner.lab);
+        runner.step("the console in a browser", browser).await;
     } else {
         runner.skip("lab verify", "the lab did not come up");
     }
@@ -658,6 +664,13 @@ impl Tally {
             self.passed += 1;
         } else if plain.starts_with("--- FAIL: ") {
             self.failed += 1;
+        } else if let Some(passed) = plain.strip_prefix("ℹ pass ") {
+            // Node's reporter.
+            self.passed += passed.parse().unwrap_or(0);
+            self.lines.push(format!("browser: {plain}"));
+        } else if let Some(failed) = plain.strip_prefix("ℹ fail ") {
+            self.failed += failed.parse().unwrap_or(0);
+            self.lines.push(format!("browser: {plain}"));
         } else if plain.starts_with("ok  \t") || plain.starts_with("FAIL\t") {
             self.lines.push(plain.to_owned());
         }
@@ -688,11 +701,14 @@ mod tests {
             "    --- PASS: TestAlbums/one (0.00s)",
             "--- FAIL: TestDown (0.00s)",
             "FAIL\tlab/albums\t0.1s",
+            "ℹ tests 3",
+            "ℹ pass 2",
+            "ℹ fail 1",
         ] {
             tally.read(line);
         }
-        assert_eq!((tally.passed, tally.failed), (5, 3));
-        assert_eq!(tally.lines.len(), 3);
+        assert_eq!((tally.passed, tally.failed), (7, 4));
+        assert_eq!(tally.lines.len(), 5);
     }
 
     #[test]

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use comfy_table::{Cell, CellAlignment};
-use proof::{Backends, Event, Link, Options, Outcome, Part, Report};
+use proof::{AskError, Backends, Event, Link, Options, Outcome, Part, Report, Tell};
 
 use crate::Lab;
 use crate::compose;
 use crate::printer::{self, BAD, DIM, GOOD, WARN, duration, styled};
 use crate::settings::{self, Port};
 use crate::state::{ComponentState, Phase, State};
-use crate::verbs::status;
 use crate::verbs::up::{Engine, Watch, goal_reached};
+use crate::verbs::{panels, status};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,9 +26,15 @@ pub(crate) struct Args {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    /// How long all links together may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
-    timeout: u64,
+    /// Run the queries of every panel of Grafana's dashboards instead; one that shows nothing fails
+    #[arg(long)]
+    panels: bool,
+    /// Make the fault that one panel of each dashboard is to show, look for it there, and heal it
+    #[arg(long, requires = "panels")]
+    react: bool,
+    /// How long all links together, all panels, or one fault may take, in seconds; 30, for panels 180
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: Option<u64>,
     /// How long to wait for parts that are still being prepared, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(0..=86400))]
     wait: u64,
@@ -48,15 +54,26 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
         Engine::Auto | Engine::Native => ready(lab, Duration::from_secs(args.wait)).await?,
     };
     let backends = backends(lab, &state)?;
-    let options = Options {
-        timeout: Duration::from_secs(args.timeout),
-    };
+    let timeout = |default| Duration::from_secs(args.timeout.unwrap_or(default));
     let began = Instant::now();
-    let report = watched(lab, &backends, &options).await?;
+    let (report, noun) = if args.panels {
+        let options = panels::options(lab, timeout(180))?;
+        let report = if args.react {
+            panels::react(lab, &backends, &options).await?
+        } else {
+            panels::verify(lab, &backends, &options).await?
+        };
+        (report, "panels")
+    } else {
+        let options = Options {
+            timeout: timeout(30),
+        };
+        (links(lab, &backends, &options).await?, "links")
+    };
     if args.json {
         lab.printer.json(&report)?;
     } else {
-        show(lab, &report, args.how, began.elapsed());
+        show(lab, &report, noun, args.how, began.elapsed());
     }
     Ok(if report.ok {
         ExitCode::SUCCESS
@@ -66,7 +83,7 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The state of a lab in which nothing is being prepared any more.
-async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State> {
+pub(crate) async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State> {
     let Some(state) = lab.running()? else {
         bail!("no lab is running, so there is nothing to verify; `./lab up` starts one");
     };
@@ -121,18 +138,27 @@ pub(crate) fn backends(lab: &Lab, state: &State) -> anyhow::Result<Backends> {
         alertmanager: url(Port::Alertmanager)?,
         collector: url(Port::OtelcolHealth)?,
         postgres: Some(lab.database_url(Some(state))),
+        // Natively they cannot be had.
+        tempo: None,
+        pyroscope: None,
+        grafana: Some(lab.paths.root.join("infra/grafana/provisioning")),
         absent: absent(state),
     })
 }
 
+/// Parts without an address natively.
+const COMPOSE_ONLY: [(Part, &str); 2] = [(Part::Tempo, "tempo"), (Part::Pyroscope, "pyroscope")];
+
 fn absent(state: &State) -> BTreeMap<Part, String> {
     PARTS
         .iter()
-        .filter_map(|(part, name, _)| Some((*part, why_absent(state.component(name)?)?)))
+        .map(|(part, name, _)| (part, name))
+        .chain(COMPOSE_ONLY.iter().map(|(part, name)| (part, name)))
+        .filter_map(|(part, name)| Some((*part, why_absent(state.component(name)?)?)))
         .collect()
 }
 
-fn why_absent(component: &ComponentState) -> Option<String> {
+pub(crate) fn why_absent(component: &ComponentState) -> Option<String> {
     if !matches!(component.phase, Phase::Missing | Phase::ComposeOnly) {
         return None;
     }
@@ -153,7 +179,21 @@ struct Seen {
     open: BTreeMap<String, String>,
 }
 
-async fn watched(lab: &Lab, backends: &Backends, options: &Options) -> anyhow::Result<Report> {
+async fn links(lab: &Lab, backends: &Backends, options: &Options) -> anyhow::Result<Report> {
+    let doing = "sending requests and following what they leave behind";
+    watched(lab, "links", doing, async |tell| {
+        proof::verify(backends, options, tell).await
+    })
+    .await
+}
+
+/// Shows how far it is while it is verified.
+pub(crate) async fn watched(
+    lab: &Lab,
+    noun: &str,
+    doing: &str,
+    verify: impl AsyncFnOnce(Tell<'_>) -> Result<Report, AskError>,
+) -> anyhow::Result<Report> {
     let began = Instant::now();
     let seen: Mutex<Option<Seen>> = Mutex::default();
     let lock =
@@ -175,7 +215,7 @@ async fn watched(lab: &Lab, backends: &Backends, options: &Options) -> anyhow::R
             }
         }
     };
-    let mut verifying = std::pin::pin!(proof::verify(backends, options, &tell));
+    let mut verifying = std::pin::pin!(verify(&tell));
     let mut ticks = tokio::time::interval(TICK);
     // Where nobody watches, a changing line would only fill a log.
     let live = std::io::stderr().is_terminal();
@@ -184,8 +224,8 @@ async fn watched(lab: &Lab, backends: &Backends, options: &Options) -> anyhow::R
             report = &mut verifying => break report,
             _ = ticks.tick() => {
                 let message = match &*lock() {
-                    Some(seen) if live => message(seen),
-                    _ => "sending requests and following what they leave behind".to_owned(),
+                    Some(seen) if live => message(seen, noun),
+                    _ => doing.to_owned(),
                 };
                 lab.printer.step(STEP, &message, began.elapsed());
             }
@@ -195,20 +235,21 @@ async fn watched(lab: &Lab, backends: &Backends, options: &Options) -> anyhow::R
     Ok(report?)
 }
 
-fn message(seen: &Seen) -> String {
+fn message(seen: &Seen, noun: &str) -> String {
     let total = seen.done + seen.open.len();
     let waiting = seen.open.iter().find(|(_, came)| !came.is_empty());
     match waiting.or_else(|| seen.open.first_key_value()) {
         None => "sending requests".to_owned(),
         Some((link, came)) if came.is_empty() => {
-            format!("{} of {total} links followed; {link}", seen.done)
+            format!("{} of {total} {noun} followed; {link}", seen.done)
         }
-        Some((link, came)) => format!("{} of {total} links followed; {link}: {came}", seen.done),
+        Some((link, came)) => format!("{} of {total} {noun} followed; {link}: {came}", seen.done),
     }
 }
 
-fn show(lab: &Lab, report: &Report, how: bool, took: Duration) {
-    let mut table = printer::table(["RESULT", "TIME", "LINK"]);
+fn show(lab: &Lab, report: &Report, noun: &str, how: bool, took: Duration) {
+    let what = noun.trim_end_matches('s').to_uppercase();
+    let mut table = printer::table(["RESULT", "TIME", &what]);
     if let Some(column) = table.column_mut(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -236,7 +277,7 @@ fn show(lab: &Lab, report: &Report, how: bool, took: Duration) {
         styled(BAD, "not ok")
     };
     lab.printer.out(format_args!(
-        "{verdict}: {} links{}{}{} in {}",
+        "{verdict}: {} {noun}{}{}{} in {}",
         report.links.len(),
         count(Outcome::Ok, "ok"),
         count(Outcome::Fail, "failed"),
@@ -367,9 +408,12 @@ mod tests {
             done: 2,
             ..Seen::default()
         };
-        assert_eq!(message(&seen), "sending requests");
+        assert_eq!(message(&seen, "links"), "sending requests");
         seen.open.insert("a".to_owned(), String::new());
         seen.open.insert("b".to_owned(), "no trace".to_owned());
-        assert_eq!(message(&seen), "2 of 4 links followed; b: no trace");
+        assert_eq!(
+            message(&seen, "links"),
+            "2 of 4 links followed; b: no trace"
+        );
     }
 }

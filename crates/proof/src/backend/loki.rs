@@ -119,6 +119,36 @@ impl Loki {
         Ok(lines)
     }
 
+    /// How many series or streams of a query have a value or a line between two times.
+    ///
+    /// # Errors
+    /// When Loki does not answer, refuses the query, or answers otherwise than Loki does.
+    pub async fn count(
+        &self,
+        query: &str,
+        from: SystemTime,
+        to: SystemTime,
+    ) -> Result<usize, AskError> {
+        let url = http::at(
+            &self.base,
+            "/loki/api/v1/query_range",
+            &[
+                ("query", query),
+                ("start", &nanos(from)),
+                ("end", &nanos(to)),
+                ("limit", "20"),
+                ("step", "5"),
+            ],
+        );
+        let answer: Counted = self.http.json(&url).await?;
+        let filled = answer
+            .data
+            .result
+            .iter()
+            .filter(|one| !one.values.is_empty());
+        Ok(filled.count())
+    }
+
     /// Everything that was logged within a trace, by any service.
     ///
     /// # Errors
@@ -146,6 +176,23 @@ fn nanos(time: SystemTime) -> String {
 #[derive(Debug, Deserialize)]
 struct Answer {
     data: Data,
+}
+
+/// Values of series, or lines of streams: only their number is asked for.
+#[derive(Debug, Deserialize)]
+struct Counted {
+    data: CountedData,
+}
+
+#[derive(Debug, Deserialize)]
+struct CountedData {
+    #[serde(default)]
+    result: Vec<CountedSeries>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CountedSeries {
+    values: Vec<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]

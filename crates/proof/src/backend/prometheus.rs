@@ -1,7 +1,7 @@
 //! Prometheus' query API.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +30,13 @@ impl Sample {
     pub fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
     }
+}
+
+/// A series with its values over a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Range {
+    pub labels: Labels,
+    pub values: Vec<f64>,
 }
 
 /// A request that stands for those in its bucket.
@@ -68,6 +75,36 @@ pub struct Target {
     /// In RFC 3339; a target that was never scraped has the year 1.
     #[serde(default)]
     pub last_scrape: String,
+}
+
+/// An alert whose condition holds.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ActiveAlert {
+    pub labels: Labels,
+    /// `pending` or `firing`.
+    pub state: String,
+}
+
+impl ActiveAlert {
+    #[must_use]
+    pub fn is_firing(&self) -> bool {
+        self.state == "firing"
+    }
+
+    /// The alert as people name it: its name, and the objective or the job it is about.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let label = |name| self.labels.get(name).map(String::as_str);
+        let name = label("alertname").unwrap_or("an alert without a name");
+        let about = label("slo").or_else(|| label("job"));
+        let severity = label("severity");
+        let rest: Vec<&str> = about.into_iter().chain(severity).collect();
+        if rest.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name} ({})", rest.join(", "))
+        }
+    }
 }
 
 impl Target {
@@ -125,6 +162,52 @@ impl Prometheus {
         Ok(total(&self.query(query).await?))
     }
 
+    /// Every series of a range query, with its values by time.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn range(
+        &self,
+        query: &str,
+        from: SystemTime,
+        to: SystemTime,
+        step: Duration,
+    ) -> Result<Vec<Range>, AskError> {
+        let url = http::at(
+            &self.base,
+            "/api/v1/query_range",
+            &[
+                ("query", query),
+                ("start", &seconds(from)),
+                ("end", &seconds(to)),
+                ("step", &format!("{}", step.as_secs_f64())),
+            ],
+        );
+        let matrix: Matrix = self.ask(&url).await?;
+        Ok(matrix
+            .result
+            .into_iter()
+            .map(|series| Range {
+                labels: series.metric,
+                values: series
+                    .values
+                    .iter()
+                    .map(|(_, value)| number(value))
+                    .collect(),
+            })
+            .collect())
+    }
+
+    /// The values that a label has in the series of a selector.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn label_values(&self, label: &str, selector: &str) -> Result<Vec<String>, AskError> {
+        let path = format!("/api/v1/label/{label}/values");
+        let url = http::at(&self.base, &path, &[("match[]", selector)]);
+        self.ask(&url).await
+    }
+
     /// The exemplars of a query between two times, newest first.
     ///
     /// # Errors
@@ -172,6 +255,16 @@ impl Prometheus {
         Ok(targets.active_targets)
     }
 
+    /// Every alert that is pending or firing.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn alerts(&self) -> Result<Vec<ActiveAlert>, AskError> {
+        let url = http::at(&self.base, "/api/v1/alerts", &[]);
+        let alerts: ActiveAlerts = self.ask(&url).await?;
+        Ok(alerts.alerts)
+    }
+
     /// The Alertmanagers that alerts are sent to.
     ///
     /// # Errors
@@ -217,6 +310,17 @@ struct Vector {
 }
 
 #[derive(Debug, Deserialize)]
+struct Matrix {
+    result: Vec<RangeJson>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RangeJson {
+    metric: Labels,
+    values: Vec<(f64, String)>,
+}
+
+#[derive(Debug, Deserialize)]
 struct Series {
     metric: Labels,
     value: (f64, String),
@@ -243,6 +347,11 @@ struct Targets {
 }
 
 #[derive(Debug, Deserialize)]
+struct ActiveAlerts {
+    alerts: Vec<ActiveAlert>,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Alertmanagers {
     active_alertmanagers: Vec<AlertmanagerJson>,
@@ -255,8 +364,6 @@ struct AlertmanagerJson {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use wiremock::matchers::{path, query_param};
     use wiremock::{Mock, MockServer, ResponseTemplate};
 

@@ -4,6 +4,7 @@ mod answers;
 mod collector;
 mod database;
 mod exemplars;
+mod grafana;
 mod logs;
 mod metrics;
 mod profiles;
@@ -66,6 +67,7 @@ pub(crate) fn all<'a>(run: &'a Run<'a>) -> Vec<Planned<'a>> {
         profiles::links(run),
         collector::links(run),
         scrape::links(run),
+        grafana::links(run),
     ]
     .into_iter()
     .flatten()

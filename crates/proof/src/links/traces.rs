@@ -9,7 +9,7 @@ use crate::trace::{Hop, Kind, Span, Trace};
 use crate::traceparent::TraceId;
 use crate::verify::{Run, Sent};
 
-const LOOK: &str =
+pub(super) const LOOK: &str =
     "`./lab trace`, `./lab logs otel-collector`, OTEL_TRACES_EXPORTER of edge and users";
 
 /// What one request for users leaves behind.

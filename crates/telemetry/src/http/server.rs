@@ -50,7 +50,6 @@ pub struct ServerLayer {
 struct Server {
     tracer: Option<SdkTracer>,
     propagation: Propagation,
-    access_log: bool,
     profiling: bool,
     durations: Durations,
 }
@@ -60,7 +59,6 @@ impl ServerLayer {
         tracer: Option<SdkTracer>,
         propagation: Propagation,
         metrics: &Metrics,
-        access_log: bool,
         profiling: bool,
     ) -> Self {
         let histogram = metrics.duration(
@@ -76,7 +74,6 @@ impl ServerLayer {
             server: Arc::new(Server {
                 tracer,
                 propagation,
-                access_log,
                 profiling,
                 durations,
             }),
@@ -176,7 +173,7 @@ struct Exchange {
     context: Context,
     method: &'static str,
     route: Option<MatchedPath>,
-    path: Option<Box<str>>,
+    path: Box<str>,
     started: Instant,
     /// Whose its CPU time is in profiles, if there are any.
     tag: Option<Tag>,
@@ -199,9 +196,7 @@ impl Exchange {
             }
             None => parent,
         };
-        let path = server
-            .access_log
-            .then(|| bounded(request.uri().path()).into());
+        let path = bounded(request.uri().path()).into();
         let tag = server.profiling.then(|| {
             let route = route.as_ref().map(MatchedPath::as_str);
             // Without a tracer, the context's span is the caller's.
@@ -257,24 +252,7 @@ impl Exchange {
                 .insert(HeaderName::from_static("traceparent"), value);
         }
         self.record(elapsed, Some(status), failed.as_deref());
-        if let Some(path) = &self.path {
-            let (method, route) = (self.method, self.route().unwrap_or_default());
-            // Made once for both, the line and the record.
-            let message = format!("{method} {path} {status}");
-            if failed.is_some() {
-                tracing::error!(
-                    target: "access",
-                    message = message.as_str(), http.request.method = method, url.path = &**path,
-                    http.route = route, http.response.status_code = status, duration = elapsed
-                );
-            } else {
-                tracing::info!(
-                    target: "access",
-                    message = message.as_str(), http.request.method = method, url.path = &**path,
-                    http.route = route, http.response.status_code = status, duration = elapsed
-                );
-            }
-        }
+        self.access_log(status, elapsed);
         if span.is_recording() {
             span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status)));
             if let Some(error_type) = failed {
@@ -283,6 +261,25 @@ impl Exchange {
             }
         }
         span.end();
+    }
+
+    fn access_log(&self, status: u16, elapsed: f64) {
+        let (method, path, route) = (self.method, &*self.path, self.route().unwrap_or_default());
+        // Made once for both, the line and the record.
+        let message = format!("{method} {path} {status}");
+        if status >= 500 {
+            tracing::error!(
+                target: "access",
+                message = message.as_str(), http.request.method = method, url.path = path,
+                http.route = route, http.response.status_code = status, duration = elapsed
+            );
+        } else {
+            tracing::info!(
+                target: "access",
+                message = message.as_str(), http.request.method = method, url.path = path,
+                http.route = route, http.response.status_code = status, duration = elapsed
+            );
+        }
     }
 
     fn record(&self, elapsed: f64, status: Option<u16>, error_type: Option<&str>) {

@@ -299,6 +299,12 @@ pub(super) fn message(out: &mut Vec<u8>, tag: u32, write: impl FnOnce(&mut Vec<u
     prost::encoding::encode_varint(length as u64, &mut place);
 }
 
+/// What stands before a message inside a message whose length is known.
+pub(super) fn message_head(out: &mut Vec<u8>, tag: u32, length: usize) {
+    key(out, tag, WireType::LengthDelimited);
+    varint(out, length as u64);
+}
+
 #[inline]
 fn key(out: &mut Vec<u8>, tag: u32, wire_type: WireType) {
     varint(out, u64::from(tag << 3 | wire_type as u32));

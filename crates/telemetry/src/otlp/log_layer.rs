@@ -177,6 +177,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         batch_items: 100,
+        request_items: 100,
         batch_bytes: 1 << 20,
         queue_items: 100,
         queue_bytes: 1 << 20,
@@ -204,14 +205,10 @@ mod tests {
         }
     }
 
-    fn decoded(batch: &Batch) -> Vec<ScopeLogs> {
-        let request = batch.encode(&[], &[]);
-        let request = ExportLogsServiceRequest::decode(request.as_slice()).unwrap();
-        assert_eq!(
-            request.encode_to_vec(),
-            batch.encode(&[], &[]),
-            "no padding, nothing twice"
-        );
+    fn decoded(batch: Batch) -> Vec<ScopeLogs> {
+        let body = batch.encode(&[], &[]).joined();
+        let request = ExportLogsServiceRequest::decode(body.clone()).unwrap();
+        assert_eq!(request.encode_to_vec(), body, "no padding, nothing twice");
         let mut scopes = request.resource_logs[0].scope_logs.clone();
         for record in scopes.iter_mut().flat_map(|scope| &mut scope.log_records) {
             assert!(record.observed_time_unix_nano > 0);
@@ -263,8 +260,8 @@ mod tests {
             let _quiet = Context::enter_telemetry_suppressed_scope();
             log();
         });
-        let ours = decoded(&queue.next().unwrap());
-        let theirs = decoded(&reference.0.lock().unwrap());
+        let ours = decoded(queue.next().unwrap());
+        let theirs = decoded(std::mem::take(&mut *reference.0.lock().unwrap()));
         assert_eq!(
             ours.iter().map(|s| s.log_records.len()).sum::<usize>(),
             2 * 4

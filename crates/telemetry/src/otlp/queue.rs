@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use opentelemetry::InstrumentationScope;
 use tokio::sync::watch;
 
@@ -13,8 +14,10 @@ use super::encode;
 /// What bounds a queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Items of one request.
+    /// So many items make a batch, which is sent without waiting for more.
     pub(super) batch_items: usize,
+    /// Items of one request, when several batches wait.
+    pub(super) request_items: usize,
     /// Bytes of one request: receivers refuse more than 4 MiB.
     pub(super) batch_bytes: usize,
     /// Items that wait at the most.
@@ -95,21 +98,70 @@ impl Batch {
         self.bytes += item.len();
     }
 
-    /// An `Export...ServiceRequest`; `head` is the encoded resource, `tail` its schema.
-    pub(super) fn encode(&self, head: &[u8], tail: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.bytes + head.len() + tail.len() + 256);
-        encode::message(&mut out, 1, |out| {
-            out.extend_from_slice(head);
-            for group in &self.groups {
-                encode::message(out, 2, |out| {
-                    encode::scope(out, &group.scope, &group.name);
-                    out.extend_from_slice(&group.items);
-                    encode::schema_url(out, group.scope.schema_url());
-                });
-            }
-            out.extend_from_slice(tail);
-        });
-        out
+    /// An `Export...ServiceRequest`, in parts, so that what was collected is not copied; `head` is the
+    /// encoded resource, `tail` its schema.
+    pub(super) fn encode(self, head: &[u8], tail: &[u8]) -> Body {
+        let groups: Vec<_> = self
+            .groups
+            .into_iter()
+            .filter(|group| !group.items.is_empty())
+            .map(|group| {
+                let (mut before, mut after) = (Vec::new(), Vec::new());
+                encode::scope(&mut before, &group.scope, &group.name);
+                encode::schema_url(&mut after, group.scope.schema_url());
+                let length = before.len() + group.items.len() + after.len();
+                let mut start = Vec::with_capacity(8 + before.len());
+                encode::message_head(&mut start, 2, length);
+                start.append(&mut before);
+                (start, group.items, after)
+            })
+            .collect();
+        let inside: usize = groups
+            .iter()
+            .map(|(start, items, after)| start.len() + items.len() + after.len())
+            .sum();
+        let mut part = Vec::with_capacity(8 + head.len());
+        encode::message_head(&mut part, 1, head.len() + inside + tail.len());
+        part.extend_from_slice(head);
+        let mut parts = Vec::with_capacity(1 + 2 * groups.len());
+        for (mut start, items, after) in groups {
+            part.append(&mut start);
+            parts.push(std::mem::replace(&mut part, after).into());
+            parts.push(items.into());
+        }
+        part.extend_from_slice(tail);
+        parts.push(part.into());
+        Body(parts)
+    }
+
+    /// The next batch, with room for as much as this one has.
+    fn next(&self) -> Self {
+        let groups = self.groups.iter().filter(|group| !group.items.is_empty());
+        Self {
+            groups: groups
+                .map(|group| Group {
+                    scope: group.scope.clone(),
+                    name: group.name.clone(),
+                    items: Vec::with_capacity(group.items.len()),
+                })
+                .collect(),
+            items: 0,
+            bytes: 0,
+        }
+    }
+}
+
+/// An encoded request.
+#[derive(Debug, Clone)]
+pub(super) struct Body(pub(super) Vec<Bytes>);
+
+impl Body {
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+
+    pub(super) fn joined(&self) -> Bytes {
+        self.0.concat().into()
     }
 }
 
@@ -222,7 +274,7 @@ impl Queue {
             {
                 inner.seal();
             }
-            if let Some(batch) = inner.waiting.pop_front() {
+            if let Some(batch) = inner.take(&self.limits) {
                 inner.sending = Some((batch.items, batch.bytes));
                 return Some(batch);
             }
@@ -321,9 +373,28 @@ impl Queue {
 }
 
 impl Inner {
+    /// What waits, as much as one request may carry: a receiver that is slow to answer is asked
+    /// less often, not left behind.
+    fn take(&mut self, limits: &Limits) -> Option<Batch> {
+        let mut batch = self.waiting.pop_front()?;
+        while let Some(next) = self.waiting.front()
+            && batch.items + next.items <= limits.request_items
+            && batch.bytes + next.bytes <= limits.batch_bytes
+        {
+            batch.items += next.items;
+            batch.bytes += next.bytes;
+            batch
+                .groups
+                .extend(self.waiting.pop_front().into_iter().flat_map(|b| b.groups));
+        }
+        Some(batch)
+    }
+
     fn seal(&mut self) {
         if self.filling.items > 0 {
-            self.waiting.push_back(std::mem::take(&mut self.filling));
+            let next = self.filling.next();
+            self.waiting
+                .push_back(std::mem::replace(&mut self.filling, next));
         }
         self.since = None;
     }
@@ -338,6 +409,7 @@ mod tests {
     fn limits() -> Limits {
         Limits {
             batch_items: 3,
+            request_items: 3,
             batch_bytes: 100,
             queue_items: 7,
             queue_bytes: 1000,
@@ -368,6 +440,46 @@ mod tests {
         queue.done(TAKEN);
         push(&queue, &[0; 100]);
         assert_eq!(queue.next().unwrap().bytes, 100);
+    }
+
+    #[test]
+    fn what_waits_goes_in_one_request_within_its_bounds() {
+        let push_all = |queue: &Queue| (0..10).for_each(|_| push(queue, &[1; 20]));
+        let sizes = |queue: Queue| {
+            let mut sizes = Vec::new();
+            while sizes.iter().sum::<usize>() < 10 {
+                sizes.push(queue.next().unwrap().items);
+                queue.done(TAKEN);
+            }
+            sizes
+        };
+        let limits = Limits {
+            queue_items: 100,
+            ..limits()
+        };
+        for (limits, expected) in [
+            (limits, vec![3, 3, 3, 1]),
+            (
+                Limits {
+                    request_items: 6,
+                    batch_bytes: 1000,
+                    ..limits
+                },
+                vec![6, 3, 1],
+            ),
+            (
+                Limits {
+                    request_items: usize::MAX,
+                    batch_bytes: 120,
+                    ..limits
+                },
+                vec![6, 3, 1],
+            ),
+        ] {
+            let queue = queue(limits);
+            push_all(&queue);
+            assert_eq!(sizes(queue), expected, "{limits:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
-use super::queue::{Outcome, Queue};
+use super::queue::{Body, Outcome, Queue};
 use super::settings::Target;
 use crate::settings::OtlpProtocol;
 
@@ -57,8 +57,9 @@ pub(super) fn run(target: &Target, queue: &Queue, head: &[u8], tail: &[u8]) {
         }
     };
     while let Some(batch) = queue.next() {
-        let body = Bytes::from(batch.encode(head, tail));
-        let outcome = runtime.block_on(deliver(&mut transport, queue, body, batch.items));
+        let items = batch.items;
+        let body = batch.encode(head, tail);
+        let outcome = runtime.block_on(deliver(&mut transport, queue, body, items));
         queue.done(outcome);
     }
     // A name that is just being resolved must not hold up the end of the process.
@@ -69,7 +70,7 @@ pub(super) fn run(target: &Target, queue: &Queue, head: &[u8], tail: &[u8]) {
 async fn deliver(
     transport: &mut Transport<'_>,
     queue: &Queue,
-    body: Bytes,
+    body: Body,
     items: usize,
 ) -> Outcome {
     let noun = transport.target.signal.noun();
@@ -148,7 +149,7 @@ impl<'a> Transport<'a> {
         Ok(Self { target, client })
     }
 
-    async fn send(&mut self, body: Bytes) -> Answer {
+    async fn send(&mut self, body: Body) -> Answer {
         let Target {
             signal,
             endpoint,
@@ -184,7 +185,7 @@ impl<'a> Transport<'a> {
                         CONTENT_TYPE,
                         HeaderValue::from_static("application/x-protobuf"),
                     )
-                    .body(body);
+                    .body(body.joined());
                 match request.send().await {
                     Ok(response) => judge_http(response).await,
                     Err(error) if error.is_connect() => Answer::Later {
@@ -301,7 +302,7 @@ async fn judge_http(response: reqwest::Response) -> Answer {
 struct Raw;
 
 impl Codec for Raw {
-    type Encode = Bytes;
+    type Encode = Body;
     type Decode = Bytes;
     type Encoder = Self;
     type Decoder = Self;
@@ -316,11 +317,12 @@ impl Codec for Raw {
 }
 
 impl Encoder for Raw {
-    type Item = Bytes;
+    type Item = Body;
     type Error = Status;
 
-    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put(item);
+    fn encode(&mut self, item: Body, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.reserve(item.len());
+        item.0.into_iter().for_each(|part| out.put(part));
         Ok(())
     }
 }

@@ -140,8 +140,11 @@ impl<F: Fn(&str) -> Option<String>> Vars<'_, F> {
             5_000
         };
         let name = |what: &str| [format!("OTEL_{processor}_{what}")];
+        let batch_items =
+            |default: usize| self.number(&name("MAX_EXPORT_BATCH_SIZE"), default).max(1);
         Limits {
-            batch_items: self.number(&name("MAX_EXPORT_BATCH_SIZE"), 512).max(1),
+            batch_items: batch_items(512),
+            request_items: batch_items(usize::MAX),
             batch_bytes: BATCH_BYTES,
             queue_items: self.number(&name("MAX_QUEUE_SIZE"), usize::MAX).max(1),
             queue_bytes: QUEUE_BYTES,
@@ -226,5 +229,11 @@ mod tests {
         assert_eq!(logs.limits.queue_items, 77);
         assert_eq!(logs.limits.delay, Duration::from_secs(1));
         assert_eq!(logs.limits.batch_items, 512);
+        assert_eq!(logs.limits.request_items, usize::MAX);
+        let vars = [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100")];
+        let limits = target(Signal::Traces, OtlpProtocol::Grpc, &vars)
+            .unwrap()
+            .limits;
+        assert_eq!((limits.batch_items, limits.request_items), (100, 100));
     }
 }

@@ -139,14 +139,14 @@ fn batch_of(spans: &[SpanData]) -> Vec<u8> {
             &item,
         );
     }
-    encoded(&batch)
+    encoded(batch)
 }
 
-fn encoded(batch: &Batch) -> Vec<u8> {
+fn encoded(batch: Batch) -> Vec<u8> {
     let (mut head, mut tail) = (Vec::new(), Vec::new());
     encode::resource(&mut head, &resource());
     encode::schema_url(&mut tail, resource().schema_url());
-    batch.encode(&head, &tail)
+    batch.encode(&head, &tail).joined().to_vec()
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_log_record_is_encoded_as_the_sdk_would() {
         encode::log_record(&mut item, record);
         let mut batch = Batch::default();
         batch.push(scope, name, &item);
-        let ours = ExportLogsServiceRequest::decode(encoded(&batch).as_slice()).unwrap();
+        let ours = ExportLogsServiceRequest::decode(encoded(batch).as_slice()).unwrap();
         let pair = [(record, scope)];
         let attributes = ResourceAttributesWithSchema::from(&resource());
         let theirs = group_logs_by_resource_and_scope(&LogBatch::new(&pair), &attributes);
@@ -234,6 +234,7 @@ fn target(protocol: OtlpProtocol, endpoint: &str) -> Target {
         "OTEL_EXPORTER_OTLP_HEADERS" => Some("authorization=Bearer%20secret".to_owned()),
         "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("2000".to_owned()),
         "OTEL_BSP_SCHEDULE_DELAY" => Some("20".to_owned()),
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" => Some("512".to_owned()),
         _ => None,
     };
     Target::from_vars(Signal::Traces, protocol, &vars).unwrap()

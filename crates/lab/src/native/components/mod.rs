@@ -4,6 +4,7 @@
 mod albums;
 mod alertmanager;
 mod compose_only;
+pub(crate) mod console;
 mod edge;
 mod jaeger;
 mod loki;
@@ -15,13 +16,14 @@ mod webhook;
 
 use super::component::Component;
 
-pub(crate) static ALL: [Component; 16] = [
+pub(crate) static ALL: [Component; 17] = [
     postgres::COMPONENT,
     users::COMPONENT,
     edge::COMPONENT,
     albums::COMPONENT,
     prometheus::COMPONENT,
     otel_collector::COMPONENT,
+    console::COMPONENT,
     jaeger::COMPONENT,
     webhook::COMPONENT,
     alertmanager::COMPONENT,

@@ -14,9 +14,12 @@ use crate::native::component::{Found, Spec};
 pub(crate) const HINT: &str =
     "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y";
 
-/// Built by one command, so that cargo can use all processors. `lab` is named so that the three
-/// agree on the features of their dependencies, as in the launcher: each is compiled once.
-const ARGUMENTS: [&str; 13] = [
+/// Built by one command, so that cargo can use all processors.
+pub(super) const CORE: [&str; 2] = ["users", "edge"];
+
+/// All are named whatever is built, so that they agree on the features of their dependencies, as in
+/// the launcher: each is compiled once.
+const ARGUMENTS: [&str; 11] = [
     "build",
     "--release",
     "--locked",
@@ -26,10 +29,8 @@ const ARGUMENTS: [&str; 13] = [
     "users",
     "-p",
     "edge",
-    "--bin",
-    "users",
-    "--bin",
-    "edge",
+    "-p",
+    "lab-console",
 ];
 
 /// What a build says that usually finds nothing to do.
@@ -68,14 +69,18 @@ pub(super) fn look(lab: &Lab, package: &'static str) -> Look {
 pub(super) async fn build(
     lab: &Lab,
     package: &str,
+    programs: &[&str],
     log: &Path,
     report: &dyn Fn(Progress),
 ) -> anyhow::Result<Found> {
     let cargo = cargo().context("cargo is gone")?;
     let mut spec = Spec::new(cargo);
     spec.args = ARGUMENTS.map(OsString::from).to_vec();
+    for program in programs {
+        spec = spec.arg("--bin").arg(program);
+    }
     spec.directory = Some(lab.paths.root.clone());
-    spec.nice = true;
+    spec.nice = 10;
     let building = child::run(&spec, log, &lab.paths.state, "", |id| {
         report(Progress::Process(Some(id)));
     });

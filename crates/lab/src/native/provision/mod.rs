@@ -3,6 +3,7 @@
 pub(crate) mod cargo;
 pub(crate) mod debian;
 pub(crate) mod golang;
+pub(crate) mod npm;
 pub(crate) mod system;
 
 use std::convert::Infallible;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::Lab;
-use crate::native::component::{Component, Found, Recipe, Source};
+use crate::native::component::{Component, Found, Page, Recipe, Source};
 use crate::process::ProcessId;
 
 /// What a first, quick look says.
@@ -56,6 +57,7 @@ enum Kind {
     Cargo {
         package: &'static str,
     },
+    Page(Page),
 }
 
 /// Looks at what exists; starts nothing that takes long.
@@ -86,6 +88,7 @@ pub(crate) async fn look(lab: &Lab, component: &Component) -> Look {
             Source::Debian(debian) => debian::look(lab, &debian),
             Source::Go(module) => golang::look(lab, component.name, &module).await,
             Source::Cargo { package } => cargo::look(lab, package),
+            Source::Page(page) => npm::look(lab, component.name, &page).await,
         };
         match look {
             Look::Missing {
@@ -121,7 +124,8 @@ pub(crate) async fn work(
         Kind::Go { directory, package } => {
             golang::build(lab, component.name, directory, package, log, report).await
         }
-        Kind::Cargo { package } => cargo::build(lab, package, log, report).await,
+        Kind::Cargo { package } => cargo::build(lab, package, &cargo::CORE, log, report).await,
+        Kind::Page(page) => npm::build(lab, component.name, &page, log, report).await,
     }
 }
 

@@ -1,0 +1,9 @@
+//! The console as a library, so that its tests serve it on a port of their own.
+
+mod app;
+mod backends;
+mod guard;
+mod routes;
+pub mod settings;
+
+pub use app::App;

@@ -1,0 +1,104 @@
+//! The console's own variables; `OTEL_*` belongs to the telemetry crate.
+
+use std::path::PathBuf;
+
+use service::env::{self, EnvError};
+use url::Url;
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `CONSOLE_WEB`: the directory of the built page, default `services/console/web/dist`.
+    pub web: PathBuf,
+    /// `CONSOLE_DASHBOARDS`: a directory of dashboards in Perses' format; without it there are none.
+    pub dashboards: Option<PathBuf>,
+    /// `LAB_STATE_FILE`: what the supervisor knows of its components. Natively only.
+    pub state_file: Option<PathBuf>,
+    /// `LAB_PROGRAM`: the command line, which runs incidents and heals them. Natively only.
+    pub lab_program: Option<PathBuf>,
+    /// `LAB_SCENARIO_FILE`: what the command line tells of the incident that runs.
+    pub scenario_file: Option<PathBuf>,
+    /// `CONSOLE_HOSTS`: names, with commas between them, by which a browser may ask besides those
+    /// of loopback.
+    pub hosts: Vec<String>,
+    /// `EDGE_URL`, `USERS_URL`, `ALBUMS_URL`: default ports on loopback.
+    pub edge: Url,
+    /// See [`Settings::edge`].
+    pub users: Url,
+    /// See [`Settings::edge`].
+    pub albums: Url,
+    /// `PROMETHEUS_URL`, default `http://127.0.0.1:9090`.
+    pub prometheus: Url,
+    /// `LOKI_URL`, default `http://127.0.0.1:3100`.
+    pub loki: Url,
+    /// `JAEGER_URL`, default `http://127.0.0.1:16686`.
+    pub jaeger: Url,
+    /// `ALERTMANAGER_URL`, default `http://127.0.0.1:9093`.
+    pub alertmanager: Url,
+    /// `WEBHOOK_URL`, default `http://127.0.0.1:8080`.
+    pub webhook: Url,
+    /// `OTELCOL_HEALTH_URL`, default `http://127.0.0.1:13133`.
+    pub collector: Url,
+    /// `DATABASE_URL`: asked by the proof only.
+    pub database: Option<String>,
+}
+
+impl Settings {
+    /// Reads every variable.
+    ///
+    /// # Errors
+    /// One is wrong; the error names it.
+    pub fn from_env() -> Result<Self, EnvError> {
+        let web = env::or(
+            "CONSOLE_WEB",
+            "a directory",
+            PathBuf::from("services/console/web/dist"),
+        )?;
+        let hosts = env::or("CONSOLE_HOSTS", "host names", String::new())?;
+        Ok(Self {
+            web,
+            dashboards: env::optional("CONSOLE_DASHBOARDS", "a directory")?,
+            state_file: env::optional("LAB_STATE_FILE", "a file")?,
+            lab_program: env::optional("LAB_PROGRAM", "a program")?,
+            scenario_file: env::optional("LAB_SCENARIO_FILE", "a file")?,
+            hosts: hosts
+                .split(',')
+                .map(|host| host.trim().to_ascii_lowercase())
+                .filter(|host| !host.is_empty())
+                .collect(),
+            edge: address("EDGE_URL", 8001)?,
+            users: address("USERS_URL", 8000)?,
+            albums: address("ALBUMS_URL", 8002)?,
+            prometheus: address("PROMETHEUS_URL", 9090)?,
+            loki: address("LOKI_URL", 3100)?,
+            jaeger: address("JAEGER_URL", 16686)?,
+            alertmanager: address("ALERTMANAGER_URL", 9093)?,
+            webhook: address("WEBHOOK_URL", 8080)?,
+            collector: address("OTELCOL_HEALTH_URL", 13133)?,
+            database: env::optional("DATABASE_URL", "postgres://user:password@host:port/name")?,
+        })
+    }
+}
+
+fn address(name: &'static str, port: u16) -> Result<Url, EnvError> {
+    const EXPECTED: &str = "an address such as http://prometheus:9090";
+    #[expect(
+        clippy::expect_used,
+        reason = "a constant and a number always make an address"
+    )]
+    let local = || {
+        format!("http://127.0.0.1:{port}")
+            .parse()
+            .expect("a valid address")
+    };
+    let url: Url = env::optional(name, EXPECTED)?.unwrap_or_else(local);
+    if url.scheme() == "http" && url.has_host() {
+        return Ok(url);
+    }
+    Err(EnvError::Invalid {
+        name,
+        value: url.to_string(),
+        reason: "not http".to_owned(),
+        expected: EXPECTED,
+    })
+}

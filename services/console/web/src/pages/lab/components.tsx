@@ -1,0 +1,71 @@
+import type { Lab, LabComponent } from '../../api/lab';
+import { since } from '../../parts/format';
+import { Problem } from '../../parts/state';
+import { healthOf, phaseText } from './health';
+
+/** Everything that runs, with what is still being prepared. */
+export function Components({ lab }: { lab: Lab }) {
+  if (lab.components_problem) {
+    return <Problem what="The state of the components is not known" error={lab.components_problem} />;
+  }
+  if (lab.components.length === 0) return null;
+  const here = lab.components.filter(({ phase }) => phase !== 'compose-only');
+  const images = lab.components.filter(({ phase }) => phase === 'compose-only');
+  return (
+    <section className="card">
+      <h2>Components</h2>
+      <div className="scroll">
+        <table>
+          <thead>
+            <tr>
+              <th>name</th>
+              <th>state</th>
+              <th>for</th>
+              <th>program</th>
+              <th>address</th>
+            </tr>
+          </thead>
+          <tbody>
+            {here.map((component) => (
+              <Row key={component.name} component={component} />
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {images.length > 0 && (
+        <p className="note">In the compose stack only: {images.map(({ name }) => name).join(', ')}.</p>
+      )}
+    </section>
+  );
+}
+
+function Row({ component }: { component: LabComponent }) {
+  const health = healthOf(component);
+  const more = [component.detail, component.notice, component.hint].filter((text) => text !== null);
+  return (
+    <tr>
+      <th scope="row">{component.name}</th>
+      <td>
+        <span className="nowrap">
+          <span className={`dot ${health}`} aria-hidden="true" /> {phaseText(component.phase)}
+        </span>
+        {more.map((text) => (
+          <div key={text} className="note">
+            {text}
+          </div>
+        ))}
+      </td>
+      <td className="nowrap">{since(component.since)}</td>
+      <td>{component.source}</td>
+      <td>
+        {component.address?.startsWith('http') ? (
+          <a href={component.address} target="_blank" rel="noreferrer">
+            {component.address}
+          </a>
+        ) : (
+          <code>{component.address}</code>
+        )}
+      </td>
+    </tr>
+  );
+}

@@ -1,0 +1,80 @@
+import { useQuery } from '@tanstack/react-query';
+import { useMemo } from 'react';
+import { useSearchParams } from 'react-router-dom';
+import { searchTraces, getServices } from '../../api/jaeger';
+import type { Search } from '../../api/jaeger';
+import { Loading, Problem } from '../../parts/state';
+import { useTitle } from '../../parts/title';
+import { SearchForm } from './form';
+import { Results } from './results';
+
+/** The search is in the address: it can be sent to somebody, and Back goes back to it. */
+export function searchOf(params: URLSearchParams, services: string[]): Search {
+  const text = (name: string) => params.get(name) ?? '';
+  const number = (name: string, otherwise: number) => {
+    const value = Number(params.get(name));
+    return Number.isFinite(value) && value > 0 ? value : otherwise;
+  };
+  return {
+    service: text('service') || (services.includes('edge') ? 'edge' : (services[0] ?? '')),
+    operation: text('operation'),
+    minDuration: text('min'),
+    maxDuration: text('max'),
+    errors: params.get('errors') === '1',
+    attributes: text('attributes'),
+    lookback: number('lookback', 60),
+    limit: Math.min(number('limit', 50), 500),
+  };
+}
+
+export default function TracesPage() {
+  useTitle('Traces');
+  const [params, setParams] = useSearchParams();
+  const services = useQuery({ queryKey: ['services'], queryFn: getServices });
+  const search = useMemo(() => searchOf(params, services.data ?? []), [params, services.data]);
+  const found = useQuery({
+    queryKey: ['traces', search],
+    queryFn: () => searchTraces(search),
+    enabled: search.service !== '',
+    keepPreviousData: true,
+  });
+
+  const change = (next: Record<string, string>) => {
+    const all = new URLSearchParams(params);
+    for (const [name, value] of Object.entries(next)) {
+      if (value) all.set(name, value);
+      else all.delete(name);
+    }
+    setParams(all);
+    // The same search again means: what is there by now?
+    if (all.toString() === params.toString()) void found.refetch();
+  };
+
+  return (
+    <>
+      <h1 className="sr-only">Traces</h1>
+      <section className="card">
+        <SearchForm key={params.toString() + search.service} search={search} services={services.data ?? []} submit={change} />
+      </section>
+      {services.isError && (
+        <Problem what="Traces cannot be searched" error={services.error} again={() => void services.refetch()} />
+      )}
+      {services.data?.length === 0 && (
+        <p className="empty">Jaeger has no traces yet. A request to edge makes one, and it is here two seconds later.</p>
+      )}
+      {found.isError && <Problem what="The search failed" error={found.error} again={() => void found.refetch()} />}
+      {found.isInitialLoading && <Loading what="traces" />}
+      {found.data && !found.isError && (
+        <Results
+          traces={found.data}
+          search={search}
+          sort={params.get('sort') ?? 'newest'}
+          setSort={(sort) => {
+            change({ sort });
+          }}
+          busy={found.isFetching}
+        />
+      )}
+    </>
+  );
+}

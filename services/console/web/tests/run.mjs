@@ -1,0 +1,40 @@
+// `node run.mjs check` looks at the page's types and style, `node run.mjs browser` at the page in a
+// Chromium, `node run.mjs pictures` takes its pictures. What they need is installed first.
+import { spawnSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+const tests = import.meta.dirname;
+const web = join(tests, '..');
+
+function run(directory, program, ...args) {
+  const { status, error } = spawnSync(program, args, { cwd: directory, stdio: 'inherit' });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+/** npm's own note in node_modules tells what is installed. */
+function install(directory) {
+  const note = join(directory, 'node_modules/.package-lock.json');
+  const lock = join(directory, 'package-lock.json');
+  if (existsSync(note) && statSync(note).mtimeMs >= statSync(lock).mtimeMs) return;
+  run(directory, 'npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund');
+}
+
+switch (process.argv[2]) {
+  case 'check':
+    install(web);
+    run(web, 'npm', 'run', 'check');
+    break;
+  case 'browser':
+    install(tests);
+    run(tests, process.execPath, '--test', '--test-reporter=spec', 'console.test.mjs');
+    break;
+  case 'pictures':
+    install(tests);
+    run(tests, process.execPath, 'pictures.mjs');
+    break;
+  default:
+    console.error('expected one of: check, browser, pictures');
+    process.exit(2);
+}
