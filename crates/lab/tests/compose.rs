@@ -324,3 +324,30 @@ fn compose_config(overlays: &[&str]) -> String {
     assert!(output.status.success() && said.is_empty(), "{said}");
     String::from_utf8(output.stdout).unwrap()
 }
+
+/// cargo needs every member, whichever one it builds.
+#[test]
+fn dockerfiles_know_every_member_of_the_workspace() {
+    let read = |path: &str| std::fs::read_to_string(checkout().join(path)).unwrap();
+    let manifest = read("Cargo.toml");
+    let members = manifest.split_once("members = [").unwrap().1;
+    let members = members.split_once(']').unwrap().0.split(',');
+    let members: Vec<&str> = members
+        .map(|member| member.trim().trim_matches('"'))
+        .filter(|member| !member.is_empty())
+        .collect();
+    assert!(members.len() > 5, "{members:?}");
+    let sent = read(".dockerignore");
+    for member in &members {
+        let manifest = format!("!{member}/Cargo.toml\n");
+        let is_sent = sent.contains(&manifest) || sent.contains(&format!("!{member}\n"));
+        assert!(is_sent, ".dockerignore: {manifest}");
+    }
+    for service in ["edge", "users"] {
+        let dockerfile = read(&format!("services/{service}/Dockerfile"));
+        for member in &members {
+            let copy = format!("COPY {member}/Cargo.toml {member}/\n");
+            assert!(dockerfile.contains(&copy), "{service}: {copy}");
+        }
+    }
+}
