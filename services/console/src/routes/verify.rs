@@ -134,6 +134,9 @@ async fn backends(app: &App) -> proof::Backends {
         alertmanager: Some(settings.alertmanager.clone()),
         collector: Some(settings.collector.clone()),
         postgres: settings.database.clone(),
+        tempo: None,
+        pyroscope: None,
+        grafana: None,
         absent,
     }
 }
