@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -26,7 +27,23 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "albums:", err)
 		return exitUsage
 	}
-	logger := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+	if len(os.Args) > 1 && os.Args[1] == argHealthcheck {
+		if err := healthcheck(settings.port); err != nil {
+			fmt.Fprintln(os.Stderr, "albums:", err)
+			return 1
+		}
+		return 0
+	}
+	var lines io.Writer = os.Stdout
+	if settings.logFile != "" {
+		file, err := openLogFile(settings.logFile, maxLogFile)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "albums: %s=%q cannot be written: %v\n", envLogFile, settings.logFile, err)
+			return exitUsage
+		}
+		lines = both{stdout: os.Stdout, file: file}
+	}
+	logger := slog.New(slog.NewJSONHandler(lines, nil))
 
 	listener, err := net.Listen("tcp", settings.address())
 	if err != nil {

@@ -46,6 +46,7 @@ func TestBadSettings(t *testing.T) {
 		{"ALBUMS_PORT=-1", "ALBUMS_PORT"},
 		{"LISTEN_HOST=not a host", "LISTEN_HOST"},
 		{"FLAGS_FILE=" + t.TempDir(), "FLAGS_FILE"},
+		{"LOG_FILE=" + t.TempDir(), "LOG_FILE"},
 	} {
 		var stderr, stdout bytes.Buffer
 		command := program(t, test.env)

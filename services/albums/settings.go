@@ -12,6 +12,7 @@ const (
 	envHost      = "LISTEN_HOST"
 	envPort      = "ALBUMS_PORT"
 	envFlagsFile = "FLAGS_FILE"
+	envLogFile   = "LOG_FILE"
 )
 
 type settings struct {
@@ -20,6 +21,8 @@ type settings struct {
 	port uint16
 	// flagsFile is empty when there are no flags.
 	flagsFile string
+	// logFile gets every log line besides stdout; empty when stdout is enough.
+	logFile string
 }
 
 func (s settings) address() string {
@@ -28,7 +31,7 @@ func (s settings) address() string {
 
 // settingsFromEnv reads the settings; an empty variable counts as unset.
 func settingsFromEnv(getenv func(string) string) (settings, error) {
-	s := settings{host: "127.0.0.1", port: 8002, flagsFile: getenv(envFlagsFile)}
+	s := settings{host: "127.0.0.1", port: 8002, flagsFile: getenv(envFlagsFile), logFile: getenv(envLogFile)}
 	if host := getenv(envHost); host != "" {
 		if _, err := net.LookupHost(host); err != nil {
 			return settings{}, fmt.Errorf("%s=%q is no address of this machine: %w", envHost, host, err)

@@ -9,8 +9,8 @@ use crate::Lab;
 use crate::printer::Printer;
 use crate::settings::SettingsError;
 use crate::verbs::{
-    bench, doctor, down, fault, load, logs, provide, restart, slo, start, status, stop, supervise,
-    test, trace, up, verify, webhook,
+    air_gap, bench, doctor, down, fault, load, logs, provide, restart, scenario, slo, start,
+    status, stop, supervise, test, trace, up, verify, webhook, with_docker,
 };
 
 #[derive(Parser)]
@@ -54,11 +54,18 @@ enum Verb {
     Doctor(doctor::Args),
     /// Break something on purpose, and heal it
     Fault(fault::Args),
+    /// Run an incident from fault to page to cause to its end
+    Scenario(scenario::Args),
+    /// Make and carry the compose stack's images where there is no registry
+    AirGap(air_gap::Args),
     /// Run every test of the project
     Test(test::Args),
     /// Measure what telemetry costs
     #[command(disable_help_flag = true)]
     Bench(bench::Args),
+    /// Run a command with a Docker engine, one of our own where none answers (`test` asks)
+    #[command(hide = true)]
+    WithDocker(with_docker::Args),
     /// Find or fetch a tool (the bench asks)
     #[command(hide = true)]
     Provide(provide::Args),
@@ -104,7 +111,7 @@ async fn dispatch(lab: Lab, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Restart(args) => restart::run(&lab, args).await,
         Verb::Stop(args) => stop::run(&lab, args).await,
         Verb::Start(args) => start::run(&lab, args).await,
-        Verb::Status(args) => status::run(&lab, &args),
+        Verb::Status(args) => status::run(&lab, &args).await,
         Verb::Logs(args) => logs::run(&lab, args).await,
         Verb::Verify(args) => verify::run(&lab, args).await,
         Verb::Trace(args) => trace::run(&lab, args).await,
@@ -112,8 +119,11 @@ async fn dispatch(lab: Lab, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Slo(args) => slo::run(&lab, args).await,
         Verb::Doctor(args) => doctor::run(&lab, args).await,
         Verb::Fault(args) => fault::run(&lab, args),
+        Verb::Scenario(args) => scenario::run(&lab, args).await,
+        Verb::AirGap(args) => air_gap::run(&lab, args).await,
         Verb::Test(args) => test::run(&lab, args).await,
         Verb::Bench(args) => bench::run(&lab, args).await,
+        Verb::WithDocker(args) => with_docker::run(&lab, args).await,
         Verb::Provide(args) => provide::run(&lab, args).await,
         Verb::Webhook(args) => webhook::run(&lab, args).await,
         Verb::Supervise(args) => supervise::run(lab, args).await,

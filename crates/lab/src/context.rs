@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
+use crate::compose;
 use crate::paths::Paths;
 use crate::printer::Printer;
 use crate::settings::{Port, Settings, SettingsError};
@@ -33,6 +34,14 @@ impl Lab {
     /// What the supervisor last wrote, if it (still) runs.
     pub(crate) fn running(&self) -> anyhow::Result<Option<State>> {
         Ok(State::read(&self.paths.state_file())?.filter(State::supervisor_alive))
+    }
+
+    /// The lab that runs, natively or in containers.
+    pub(crate) async fn running_anywhere(&self) -> anyhow::Result<Option<State>> {
+        match self.running()? {
+            Some(state) => Ok(Some(state)),
+            None => compose::running(self).await,
+        }
     }
 
     /// The port a component really listens on: that of the running lab, else that of the settings.

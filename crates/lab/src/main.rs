@@ -1,6 +1,7 @@
 //! `lab`: starts, breaks, proves and explains the lab.
 
 mod cli;
+mod compose;
 mod context;
 mod flags;
 mod native;
@@ -10,6 +11,7 @@ mod process;
 mod settings;
 mod state;
 mod verbs;
+mod versions;
 
 pub(crate) use context::Lab;
 

@@ -94,6 +94,20 @@ impl Paths {
         self.data("webhook")
     }
 
+    /// The incidents.
+    pub(crate) fn scenarios(&self) -> PathBuf {
+        self.root.join("scenarios")
+    }
+
+    /// The run of a scenario: what it broke, and what it has seen so far.
+    pub(crate) fn scenario_file(&self) -> PathBuf {
+        self.state.join("scenario.json")
+    }
+
+    pub(crate) fn scenario_lock_file(&self) -> PathBuf {
+        self.state.join("scenario.lock")
+    }
+
     /// The objectives.
     pub(crate) fn slo(&self) -> PathBuf {
         self.root.join("slo")

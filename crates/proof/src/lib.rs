@@ -9,6 +9,7 @@
 //! * [`grafana`] reads what Grafana is provisioned with, whose links are among those.
 //! * [`panels::verify`] runs the queries of Grafana's dashboards.
 //! * [`trace::Trace`] is one trace as Jaeger holds it, [`trace::View`] adds its log lines, [`draw`] puts it in a terminal.
+//! * [`scenario`] breaks a lab on purpose and waits for what an incident leaves behind, up to the page and its end.
 //! * [`backend`] has one client for each backend.
 
 pub mod backend;
@@ -20,6 +21,7 @@ mod links;
 pub mod panels;
 mod poll;
 mod report;
+pub mod scenario;
 pub mod trace;
 mod traceparent;
 mod verify;

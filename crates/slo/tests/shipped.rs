@@ -55,7 +55,7 @@ fn every_alert_that_can_fire_is_tested() {
 fn every_service_has_its_objectives() {
     let names: Vec<String> = objectives().into_iter().map(|each| each.name).collect();
     for service in ["edge", "users"] {
-        for indicator in ["availability", "latency", "availability-12h"] {
+        for indicator in ["availability", "latency", "availability-12h", "latency-12h"] {
             let name = format!("{service}-{indicator}");
             assert!(names.contains(&name), "no {name} in {names:?}");
         }

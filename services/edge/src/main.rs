@@ -1,15 +1,23 @@
 //! The lab's front door.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use edge::{App, settings};
-use service::{Readiness, bind, serve, shutdown_signal};
+use service::{Readiness, bind, healthcheck, serve, shutdown_signal};
 
 /// Longer than an upstream may take, so that a stop answers what was asked.
 const DRAIN: Duration = Duration::from_secs(35);
 
+/// The variable with the port.
+const PORT: &str = "EDGE_PORT";
+const DEFAULT_PORT: u16 = 8001;
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
+    if let Some(code) = healthcheck(PORT, DEFAULT_PORT) {
+        return Ok(code);
+    }
     let telemetry = telemetry::init(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))?;
     let outcome = run(&telemetry).await;
     if let Err(error) = &outcome {
@@ -19,12 +27,12 @@ async fn main() -> anyhow::Result<()> {
     if let Err(error) = telemetry.shutdown().await {
         tracing::warn!("{error}");
     }
-    outcome
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
     let app = App::new(&settings::Upstreams::from_env()?, telemetry)?.router(telemetry);
-    let listener = bind("EDGE_PORT", 8001, &Readiness::default()).await?;
+    let listener = bind(PORT, DEFAULT_PORT, &Readiness::default()).await?;
     tracing::info!(address = %listener.local_addr()?, "edge listens");
     serve(listener, app, shutdown_signal(), DRAIN).await;
     Ok(())

@@ -1,15 +1,23 @@
 //! The users of the lab, kept in PostgreSQL.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
-use service::{Readiness, bind, serve, shutdown_signal};
+use service::{Readiness, bind, healthcheck, serve, shutdown_signal};
 use users::{App, faults, settings, store::Store};
 
 /// Longer than the slowest fault, so that a stop answers what was asked.
 const DRAIN: Duration = Duration::from_secs(15);
 
+/// The variable with the port.
+const PORT: &str = "USERS_PORT";
+const DEFAULT_PORT: u16 = 8000;
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
+    if let Some(code) = healthcheck(PORT, DEFAULT_PORT) {
+        return Ok(code);
+    }
     let telemetry = telemetry::init(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))?;
     let outcome = run(&telemetry).await;
     if let Err(error) = &outcome {
@@ -19,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     if let Err(error) = telemetry.shutdown().await {
         tracing::warn!("{error}");
     }
-    outcome
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
@@ -33,7 +41,7 @@ async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
         readiness: readiness.clone(),
     }
     .router(telemetry);
-    let listener = bind("USERS_PORT", 8000, &readiness).await?;
+    let listener = bind(PORT, DEFAULT_PORT, &readiness).await?;
     tracing::info!(address = %listener.local_addr()?, "users listens");
     serve(listener, app, shutdown_signal(), DRAIN).await;
     Ok(())

@@ -4,9 +4,13 @@ use std::ffi::OsString;
 
 use crate::Lab;
 use crate::settings::Port;
+use crate::versions;
 
 /// Marks every process of a lab, so that leftovers can be found after a `kill -9`.
 pub(crate) const MARK: &str = "LAB_SUPERVISED";
+
+/// What every signal of a service says about it.
+const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// Variables of the caller that would change where a component connects to.
 pub(crate) const REMOVED: [&str; 12] = [
@@ -61,7 +65,7 @@ pub(crate) fn service(lab: &Lab) -> Vec<(String, OsString)> {
 
 /// For the services that speak OTLP.
 pub(crate) fn telemetry(lab: &Lab, name: &str, metrics: &str) -> Vec<(String, OsString)> {
-    vec![
+    let mut env = vec![
         ("OTEL_SERVICE_NAME".into(), name.into()),
         ("OTEL_EXPORTER_OTLP_PROTOCOL".into(), "grpc".into()),
         (
@@ -72,5 +76,16 @@ pub(crate) fn telemetry(lab: &Lab, name: &str, metrics: &str) -> Vec<(String, Os
         ("OTEL_METRIC_EXPORT_INTERVAL".into(), "5000".into()),
         // Five seconds by default: long, for somebody who waits to see a trace.
         ("OTEL_BSP_SCHEDULE_DELAY".into(), "1000".into()),
-    ]
+    ];
+    if let Some(version) = versions::current(&lab.paths).get(name) {
+        // Besides what the person who started the lab says about it; the last one counts.
+        let mut attributes = std::env::var(ATTRIBUTES).unwrap_or_default();
+        if !attributes.is_empty() {
+            attributes.push(',');
+        }
+        attributes.push_str("service.version=");
+        attributes.push_str(version);
+        env.push((ATTRIBUTES.to_owned(), attributes.into()));
+    }
+    env
 }

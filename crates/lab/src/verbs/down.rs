@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 
 use crate::Lab;
+use crate::compose;
 use crate::native::client;
 use crate::printer::duration;
-use crate::verbs::doctor;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -30,7 +30,7 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
         }
         None => {
             client::end_leftovers(lab).await?;
-            if !compose_down(lab, args.purge).await? {
+            if !compose::up::down(lab, args.purge).await? {
                 lab.printer.out("no lab is running");
             }
         }
@@ -41,30 +41,15 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// True when there was a compose stack to stop.
-async fn compose_down(lab: &Lab, purge: bool) -> anyhow::Result<bool> {
-    let has_stack = lab.paths.root.join("docker-compose.yaml").exists();
-    if !has_stack || doctor::docker_engine().await.is_none() {
-        return Ok(false);
-    }
-    let mut command = tokio::process::Command::new("docker");
-    command
-        .args(["compose", "down"])
-        .current_dir(&lab.paths.root);
-    if purge {
-        command.arg("--volumes");
-    }
-    let status = command.status().await.context("cannot run docker")?;
-    ensure!(status.success(), "docker compose down: {status}");
-    Ok(true)
-}
-
 fn purge(lab: &Lab) -> anyhow::Result<()> {
     let state = &lab.paths.state;
     if state.exists() {
         // A mistyped LAB_STATE_DIR must not cost somebody their files.
         ensure!(
-            lab.paths.lock_file().exists() || lab.paths.state_file().exists() || is_empty(state),
+            lab.paths.lock_file().exists()
+                || lab.paths.state_file().exists()
+                || lab.paths.flags_file().exists()
+                || is_empty(state),
             "{} does not look like the state of a lab; nothing is removed",
             state.display()
         );

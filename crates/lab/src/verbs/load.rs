@@ -46,7 +46,7 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     let edge = match &args.url {
         Some(url) => url.clone(),
         None => {
-            let Some(state) = lab.running()? else {
+            let Some(state) = lab.running_anywhere().await? else {
                 bail!(
                     "no lab is running, so there is nothing to load; `./lab up` starts one, `--url` names another"
                 );

@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use crate::Lab;
 use crate::cli::WrongRequest;
+use crate::compose;
 use crate::native::components;
 use crate::state::Phase;
 
@@ -26,6 +27,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
+    if lab.running()?.is_none()
+        && let Some(state) = compose::running(lab).await?
+        && state.component(&args.name).is_some()
+    {
+        return compose::up::logs(lab, &args.name, args.lines, args.follow).await;
+    }
     let path = find(lab, &args.name)?;
     let mut file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut position = tail_start(&mut file, args.lines)?;

@@ -8,6 +8,7 @@ use anyhow::bail;
 
 use crate::Lab;
 use crate::cli::WrongRequest;
+use crate::compose;
 use crate::native::{client, components};
 use crate::printer::duration;
 use crate::state::{Act, Phase, State};
@@ -29,6 +30,11 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
 
 /// Asks the supervisor, waits until it is done, and says so.
 pub(crate) async fn ask(lab: &Lab, act: Act, names: Vec<String>) -> anyhow::Result<ExitCode> {
+    if lab.running()?.is_none()
+        && let Some(state) = compose::running(lab).await?
+    {
+        return compose::up::act(lab, act, &names, &state).await;
+    }
     let started = Instant::now();
     let names = carry_out(lab, act, names).await?;
     lab.printer.clear_steps();

@@ -125,7 +125,7 @@ struct Measured {
 }
 
 async fn measure(lab: &Lab) -> anyhow::Result<Measured> {
-    let running = lab.running()?.context("no lab is running")?;
+    let running = lab.running_anywhere().await?.context("no lab is running")?;
     let url = lab.url(Port::Prometheus, Some(&running))?;
     let prometheus = Prometheus::new(Http::new(TIMEOUT)?, url);
     let mut measured = Measured::default();

@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment};
 use serde::Serialize;
 
 use crate::Lab;
+use crate::compose::stack::{COMPOSE, Stack};
 use crate::printer::{self, BAD, DIM, GOOD, WARN, duration, megabytes, styled};
 use crate::process::Memory;
 use crate::state::{ComponentState, Phase, State, now};
@@ -34,9 +35,13 @@ struct MemoryReport {
     total: u64,
 }
 
-pub(crate) fn run(lab: &Lab, args: &Args) -> anyhow::Result<ExitCode> {
-    let state = lab.running()?;
-    let memory = state.as_ref().map(measure);
+pub(crate) async fn run(lab: &Lab, args: &Args) -> anyhow::Result<ExitCode> {
+    let state = lab.running_anywhere().await?;
+    let memory = match &state {
+        Some(state) if state.engine == COMPOSE => measure_containers(lab).await,
+        Some(state) => Some(measure(state)),
+        None => None,
+    };
     if args.json {
         lab.printer.json(&Report {
             running: state.is_some(),
@@ -46,11 +51,11 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> anyhow::Result<ExitCode> {
         })?;
         return Ok(code(state.as_ref()));
     }
-    match (&state, &memory) {
-        (Some(state), Some(memory)) => {
-            show(lab, state, Some(memory));
+    match &state {
+        Some(state) => {
+            show(lab, state, memory.as_ref());
         }
-        _ => lab.printer.out("no lab is running; `./lab up` starts one"),
+        None => lab.printer.out("no lab is running; `./lab up` starts one"),
     }
     Ok(code(state.as_ref()))
 }
@@ -93,6 +98,20 @@ fn measure(state: &State) -> MemoryReport {
 }
 
 /// The table that `up` and `status` end with.
+/// What the containers take, as the engine counts it; `None` when it does not tell.
+async fn measure_containers(lab: &Lab) -> Option<MemoryReport> {
+    let stack = Stack::find(lab).await.ok()?;
+    let components = stack.memory().await.ok()?;
+    Some(MemoryReport {
+        total: components.values().sum(),
+        components,
+    })
+}
+
+pub(crate) async fn show_compose(lab: &Lab, state: &State) {
+    show(lab, state, measure_containers(lab).await.as_ref());
+}
+
 fn show(lab: &Lab, state: &State, memory: Option<&MemoryReport>) {
     let mut table = printer::table(["NAME", "STATE", "FOR", "MEMORY", "ADDRESS"]);
     if let Some(column) = table.column_mut(3) {
@@ -130,13 +149,18 @@ fn show(lab: &Lab, state: &State, memory: Option<&MemoryReport>) {
             compose_only.join(", ")
         ));
     }
-    if let Some(memory) = memory {
-        lab.printer.out(format_args!(
-            "memory: {} in all, {} of it the supervisor; up for {}",
+    let up = duration(Duration::try_from_secs_f64(now() - state.started).unwrap_or_default());
+    match memory {
+        Some(memory) if state.engine == COMPOSE => lab.printer.out(format_args!(
+            "memory: {} in all containers",
+            megabytes(memory.total)
+        )),
+        Some(memory) => lab.printer.out(format_args!(
+            "memory: {} in all, {} of it the supervisor; up for {up}",
             megabytes(memory.total),
             megabytes(memory.components.get("supervisor").copied().unwrap_or(0)),
-            duration(Duration::try_from_secs_f64(now() - state.started).unwrap_or_default())
-        ));
+        )),
+        None => {}
     }
     for note in notes {
         lab.printer.out(note);

@@ -39,7 +39,7 @@ const WIDTH: usize = 100;
 
 pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     let wanted = args.id.as_deref().map(trace_id).transpose()?;
-    let Some(state) = lab.running()? else {
+    let Some(state) = lab.running_anywhere().await? else {
         bail!("no lab is running, so there are no traces; `./lab up` starts one");
     };
     if let Some(why) = not_there(&state, "jaeger") {

@@ -10,21 +10,25 @@ use clap::ValueEnum;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Lab;
-use crate::cli::{Interrupted, WrongRequest};
+use crate::cli::Interrupted;
+use crate::compose;
 use crate::native::provision::cargo::CHECKING;
 use crate::native::{client, health, rules, supervisor};
 use crate::printer::{BAD, GOOD, duration};
 use crate::process::ProcessId;
 use crate::settings::{self, Port};
 use crate::state::{ComponentState, Phase, State};
-use crate::verbs::{doctor, status};
+use crate::verbs::status;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where to run: plain processes, or containers
     #[arg(long, value_enum, env = settings::ENGINE, default_value = "auto")]
     engine: Engine,
-    /// Wait for every component, not only for the core
+    /// Pull and build no image: services whose image is not here are left out (compose only)
+    #[arg(long)]
+    offline: bool,
+    /// Wait for every component, not only for the core; in containers all are always waited for
     #[arg(long)]
     wait: bool,
     /// Print the state as JSON in place of the table
@@ -33,7 +37,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Engine {
+pub(crate) enum Engine {
     /// Compose where a Docker engine answers, else native
     Auto,
     /// Plain processes on loopback
@@ -51,7 +55,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 
 pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     if choose_engine(lab, args.engine).await? == Engine::Compose {
-        return compose(lab, &args).await;
+        return compose::up::up(lab, args.offline, args.json).await;
     }
     // Before the first child: Ctrl-C must never find us unprepared.
     let mut signals = Signals::listen()?;
@@ -76,49 +80,27 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
 
 /// Says which engine it took, and why.
 async fn choose_engine(lab: &Lab, engine: Engine) -> anyhow::Result<Engine> {
-    let has_stack = lab.paths.root.join("docker-compose.yaml").exists();
-    match engine {
-        Engine::Native => Ok(Engine::Native),
-        Engine::Compose if has_stack => Ok(Engine::Compose),
-        Engine::Compose => Err(WrongRequest(
-            "the compose stack is not shipped yet: this checkout has no docker-compose.yaml; \
-             `--engine native` runs the lab as plain processes"
-                .to_owned(),
-        )
-        .into()),
-        Engine::Auto => {
-            let (engine, why) = if !has_stack {
-                (Engine::Native, "this checkout has no docker-compose.yaml")
-            } else if doctor::docker_engine().await.is_none() {
-                (Engine::Native, "no Docker engine answers")
-            } else {
-                (Engine::Compose, "a Docker engine answers")
-            };
-            let name = if engine == Engine::Native {
-                "native"
-            } else {
-                "compose"
-            };
-            lab.printer.note(format_args!("engine: {name} ({why})"));
-            Ok(engine)
-        }
+    if engine != Engine::Auto {
+        return Ok(engine);
     }
-}
-
-async fn compose(lab: &Lab, args: &Args) -> anyhow::Result<ExitCode> {
-    let mut command = tokio::process::Command::new("docker");
-    command
-        .args(["compose", "up", "--detach"])
-        .current_dir(&lab.paths.root);
-    if args.wait {
-        command.arg("--wait");
-    }
-    let status = command.status().await.context("cannot run docker")?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
+    let found = compose::docker::Docker::find(lab).await;
+    let (engine, why) = if lab.running()?.is_some() {
+        (Engine::Native, "a native lab runs already".to_owned())
     } else {
-        ExitCode::FAILURE
-    })
+        match found {
+            Ok(docker) => (
+                Engine::Compose,
+                format!("Docker {} answers", docker.version),
+            ),
+            Err(error) => (Engine::Native, error.to_string()),
+        }
+    };
+    let name = match engine {
+        Engine::Compose => "compose",
+        _ => "native",
+    };
+    lab.printer.note(format_args!("engine: {name} ({why})"));
+    Ok(engine)
 }
 
 /// `mine` is set as soon as there is something that Ctrl-C has to stop.
@@ -417,14 +399,14 @@ async fn first_answer(lab: &Lab, patience: Duration) -> Result<(), String> {
 }
 
 /// What asks a verb to stop.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    pub(super) fn listen() -> anyhow::Result<Self> {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -432,7 +414,7 @@ impl Signals {
         })
     }
 
-    pub(super) async fn any(&mut self) {
+    pub(crate) async fn any(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

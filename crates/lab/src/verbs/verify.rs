@@ -6,19 +6,23 @@ use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use comfy_table::{Cell, CellAlignment};
 use proof::{AskError, Backends, Event, Link, Options, Outcome, Part, Report, Tell};
 
 use crate::Lab;
+use crate::compose;
 use crate::printer::{self, BAD, DIM, GOOD, WARN, duration, styled};
-use crate::settings::Port;
+use crate::settings::{self, Port};
 use crate::state::{ComponentState, Phase, State};
-use crate::verbs::up::{Watch, goal_reached};
+use crate::verbs::up::{Engine, Watch, goal_reached};
 use crate::verbs::{panels, status};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// The lab that is meant; `auto` takes the one that runs
+    #[arg(long, value_enum, env = settings::ENGINE, default_value = "auto")]
+    engine: Engine,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -44,7 +48,11 @@ const TICK: Duration = Duration::from_millis(200);
 const STEP: &str = "verify";
 
 pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
-    let state = ready(lab, Duration::from_secs(args.wait)).await?;
+    let state = match args.engine {
+        Engine::Compose => in_containers(lab).await?,
+        Engine::Auto if lab.running()?.is_none() => in_containers(lab).await?,
+        Engine::Auto | Engine::Native => ready(lab, Duration::from_secs(args.wait)).await?,
+    };
     let backends = backends(lab, &state)?;
     let timeout = |default| Duration::from_secs(args.timeout.unwrap_or(default));
     let began = Instant::now();
@@ -75,7 +83,7 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The state of a lab in which nothing is being prepared any more.
-async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State> {
+pub(crate) async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State> {
     let Some(state) = lab.running()? else {
         bail!("no lab is running, so there is nothing to verify; `./lab up` starts one");
     };
@@ -95,6 +103,13 @@ async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State> {
             duration(patience)
         ),
     }
+}
+
+/// The compose lab; `up` has waited for all of it.
+async fn in_containers(lab: &Lab) -> anyhow::Result<State> {
+    compose::running(lab).await?.with_context(|| {
+        "no lab is running, so there is nothing to verify; `./lab up` starts one".to_owned()
+    })
 }
 
 /// The component behind each part, and its port.
@@ -143,7 +158,7 @@ fn absent(state: &State) -> BTreeMap<Part, String> {
         .collect()
 }
 
-fn why_absent(component: &ComponentState) -> Option<String> {
+pub(crate) fn why_absent(component: &ComponentState) -> Option<String> {
     if !matches!(component.phase, Phase::Missing | Phase::ComposeOnly) {
         return None;
     }

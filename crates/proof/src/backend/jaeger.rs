@@ -22,6 +22,18 @@ pub struct Jaeger {
     base: Url,
 }
 
+/// What traces are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Search<'a> {
+    pub service: &'a str,
+    pub operation: Option<&'a str>,
+    pub tags: &'a BTreeMap<String, String>,
+    /// Of one span.
+    pub min_duration: Option<Duration>,
+    /// An hour ago, where nothing is said.
+    pub since: Option<SystemTime>,
+}
+
 impl Jaeger {
     #[must_use]
     pub fn new(http: Http, base: Url) -> Self {
@@ -50,7 +62,7 @@ impl Jaeger {
     /// # Errors
     /// When Jaeger does not answer, or not as Jaeger does.
     pub async fn latest(&self, service: &str) -> Result<Option<Trace>, AskError> {
-        let found = self.search(service).await?;
+        let found = self.of_last_day(service).await?;
         Ok(found.into_iter().max_by_key(Trace::start_us))
     }
 
@@ -58,25 +70,56 @@ impl Jaeger {
     ///
     /// # Errors
     /// When Jaeger does not answer, or not as Jaeger does.
-    pub async fn search(&self, service: &str) -> Result<Vec<Trace>, AskError> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let url = http::at(
-            &self.base,
-            "/api/traces",
-            &[
-                ("service", service),
-                ("limit", SEARCHED),
-                (
-                    "start",
-                    &now.saturating_sub(LOOKBACK).as_micros().to_string(),
-                ),
-                ("end", &now.as_micros().to_string()),
-            ],
-        );
-        let answer: Answer = self.http.json(&url).await?;
+    pub async fn of_last_day(&self, service: &str) -> Result<Vec<Trace>, AskError> {
+        self.search(&Search {
+            service,
+            operation: None,
+            tags: &BTreeMap::new(),
+            min_duration: None,
+            since: SystemTime::now().checked_sub(LOOKBACK),
+        })
+        .await
+    }
+
+    /// Traces of a service since a time, those with all of these tags on one span.
+    ///
+    /// # Errors
+    /// When Jaeger does not answer, or not as Jaeger does.
+    pub async fn search(&self, search: &Search<'_>) -> Result<Vec<Trace>, AskError> {
+        let answer: Answer = self.http.json(&self.search_url(search)).await?;
         Ok(answer.data.into_iter().map(Trace::from).collect())
+    }
+
+    /// The address of such a search.
+    #[must_use]
+    pub fn search_url(&self, search: &Search<'_>) -> Url {
+        let mut query = vec![
+            ("service", search.service.to_owned()),
+            ("limit", SEARCHED.to_owned()),
+        ];
+        if let Some(operation) = search.operation {
+            query.push(("operation", operation.to_owned()));
+        }
+        if !search.tags.is_empty() {
+            let tags = serde_json::json!(search.tags).to_string();
+            query.push(("tags", tags));
+        }
+        if let Some(shortest) = search.min_duration {
+            query.push(("minDuration", format!("{}us", shortest.as_micros())));
+        }
+        if let Some(since) = search.since {
+            let micros = |time: SystemTime| {
+                let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+                since.as_micros().to_string()
+            };
+            query.push(("start", micros(since)));
+            query.push(("end", micros(SystemTime::now())));
+        }
+        let query: Vec<(&str, &str)> = query
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        http::at(&self.base, "/api/traces", &query)
     }
 
     fn url(&self, id: &TraceId) -> Url {

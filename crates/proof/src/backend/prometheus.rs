@@ -77,6 +77,36 @@ pub struct Target {
     pub last_scrape: String,
 }
 
+/// An alert whose condition holds.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ActiveAlert {
+    pub labels: Labels,
+    /// `pending` or `firing`.
+    pub state: String,
+}
+
+impl ActiveAlert {
+    #[must_use]
+    pub fn is_firing(&self) -> bool {
+        self.state == "firing"
+    }
+
+    /// The alert as people name it: its name, and the objective or the job it is about.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let label = |name| self.labels.get(name).map(String::as_str);
+        let name = label("alertname").unwrap_or("an alert without a name");
+        let about = label("slo").or_else(|| label("job"));
+        let severity = label("severity");
+        let rest: Vec<&str> = about.into_iter().chain(severity).collect();
+        if rest.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name} ({})", rest.join(", "))
+        }
+    }
+}
+
 impl Target {
     #[must_use]
     pub fn job(&self) -> &str {
@@ -225,6 +255,16 @@ impl Prometheus {
         Ok(targets.active_targets)
     }
 
+    /// Every alert that is pending or firing.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn alerts(&self) -> Result<Vec<ActiveAlert>, AskError> {
+        let url = http::at(&self.base, "/api/v1/alerts", &[]);
+        let alerts: ActiveAlerts = self.ask(&url).await?;
+        Ok(alerts.alerts)
+    }
+
     /// The Alertmanagers that alerts are sent to.
     ///
     /// # Errors
@@ -304,6 +344,11 @@ struct ExemplarJson {
 #[serde(rename_all = "camelCase")]
 struct Targets {
     active_targets: Vec<Target>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ActiveAlerts {
+    alerts: Vec<ActiveAlert>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -103,7 +103,7 @@ async fn of_albums(run: &Run<'_>, query: &str) -> Result<String, Failure> {
             Failure::new(
                 "a log line of albums about the request",
                 "no line since it was sent",
-                "`./lab logs albums`, the file_log receiver in infra/otel-collector/native.yaml",
+                "`./lab logs albums`, the file_log receiver in infra/otel-collector/albums.yaml",
             )
         })?;
         Ok(format!("{}: {}", count(lines.len()), text(first)))

@@ -160,7 +160,7 @@ impl<'a> Desk<'a> {
             }
             Ask::Jaeger { .. } => {
                 let jaeger = self.jaeger.as_ref().ok_or_else(|| absent(Part::Jaeger))?;
-                jaeger.search(&text).await.map_err(refused)?.len()
+                jaeger.of_last_day(&text).await.map_err(refused)?.len()
             }
             Ask::TraceQl { .. } => {
                 let tempo = self.tempo.as_ref().ok_or_else(|| absent(Part::Tempo))?;

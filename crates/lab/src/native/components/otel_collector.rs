@@ -48,7 +48,7 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
     let infra = lab.paths.infra("otel-collector");
     let mut run = Spec::component(lab, &found.program);
     let mut inputs = Vec::new();
-    for file in ["config.yaml", "native.yaml"] {
+    for file in ["config.yaml", "albums.yaml"] {
         let path = infra.join(file);
         run = run.flag("--config=", &path);
         inputs.push(path);

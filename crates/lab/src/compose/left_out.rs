@@ -1,0 +1,119 @@
+//! Services that are left out because their image cannot be had, and what the others do then: a
+//! file that is merged over the shipped one.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// Gives a service a profile that nobody asks for: compose then acts as if it were not there.
+const PROFILE: &str = "left-out";
+
+/// What the others get in place of what a service that is left out would do.
+pub(crate) struct InPlace {
+    /// A directory with the rules that Pyrra would make.
+    pub(crate) rules: PathBuf,
+    /// A directory with Prometheus' targets that are there.
+    pub(crate) targets: PathBuf,
+}
+
+/// The file, as JSON, which is YAML.
+pub(crate) fn overlay(left_out: &BTreeMap<String, String>, in_place: &InPlace) -> Value {
+    let is_out = |name: &str| left_out.contains_key(name);
+    let mut services: Map<String, Value> = left_out
+        .keys()
+        .map(|name| (name.clone(), json!({ "profiles": [PROFILE] })))
+        .collect();
+    if is_out("tempo") && !is_out("otel-collector") {
+        // Without the second store: what nobody takes would only fill its queue.
+        services.insert(
+            "otel-collector".to_owned(),
+            json!({ "command": [
+                "--config=/etc/otelcol/config.yaml",
+                "--config=/etc/otelcol/albums.yaml",
+            ] }),
+        );
+    }
+    if is_out("pyroscope") {
+        for name in ["edge", "users"].into_iter().filter(|name| !is_out(name)) {
+            services.insert(
+                name.to_owned(),
+                json!({ "environment": { "PYROSCOPE_ENDPOINT": "" } }),
+            );
+        }
+    }
+    if !left_out.is_empty() && !is_out("prometheus") {
+        let mut volumes = vec![format!(
+            "{}:/etc/prometheus/targets:ro",
+            in_place.targets.display()
+        )];
+        if is_out("pyrra-filesystem") {
+            let rules = in_place.rules.display();
+            volumes.push(format!("{rules}:/etc/prometheus/rules:ro"));
+        }
+        services.insert("prometheus".to_owned(), json!({ "volumes": volumes }));
+    }
+    json!({ "services": services })
+}
+
+/// A file of Prometheus' targets, without those that are left out: nobody is told that they are down.
+pub(crate) fn targets(text: &str, left_out: &BTreeMap<String, String>) -> anyhow::Result<String> {
+    #[derive(Serialize, Deserialize)]
+    struct Group {
+        targets: Vec<String>,
+    }
+    let mut groups: Vec<Group> = serde_norway::from_str(text)?;
+    for group in &mut groups {
+        group.targets.retain(|target| {
+            let host = target.split(':').next().unwrap_or_default();
+            !left_out.contains_key(host)
+        });
+    }
+    Ok(serde_norway::to_string(&groups)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_depends_on_what_is_left_out_is_told() {
+        let out = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| ((*name).to_owned(), String::new()))
+                .collect()
+        };
+        let in_place = InPlace {
+            rules: "/state/rules".into(),
+            targets: "/state/targets".into(),
+        };
+        let in_place = &in_place;
+        assert_eq!(overlay(&out(&[]), in_place), json!({ "services": {} }));
+        let all = overlay(&out(&["tempo", "pyroscope", "pyrra-filesystem"]), in_place);
+        let services = &all["services"];
+        assert_eq!(services["tempo"]["profiles"][0], "left-out");
+        assert_eq!(services["users"]["environment"]["PYROSCOPE_ENDPOINT"], "");
+        assert_eq!(
+            services["prometheus"]["volumes"],
+            json!([
+                "/state/targets:/etc/prometheus/targets:ro",
+                "/state/rules:/etc/prometheus/rules:ro",
+            ])
+        );
+        let command = services["otel-collector"]["command"].as_array().unwrap();
+        assert_eq!(command.len(), 2);
+        let one = overlay(&out(&["tempo", "otel-collector"]), in_place);
+        assert!(one["services"]["otel-collector"].get("command").is_none());
+    }
+
+    #[test]
+    fn targets_that_are_left_out_are_not_scraped() {
+        let out = BTreeMap::from([("tempo".to_owned(), String::new())]);
+        let text = targets("- targets: ['tempo:3200', 'loki:3100']\n", &out).unwrap();
+        assert_eq!(text, "- targets:\n  - loki:3100\n");
+        let text = targets("- targets: ['tempo:3200']\n", &out).unwrap();
+        assert_eq!(text, "- targets: []\n");
+    }
+}

@@ -1,0 +1,144 @@
+//! Breaking and healing on the native engine: flags, the supervisor, and versions of services.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+use proof::scenario::{Broken, Engine, Place, SESSION};
+
+use crate::Lab;
+use crate::flags::{self, OFF};
+use crate::settings::Port;
+use crate::state::{Act, Phase, State};
+use crate::verbs::restart::carry_out;
+use crate::verbs::verify::why_absent;
+use crate::versions;
+
+/// The parts that a scenario asks, and their ports.
+const PARTS: [(&str, Port); 9] = [
+    ("albums", Port::Albums),
+    ("alertmanager", Port::Alertmanager),
+    ("edge", Port::Edge),
+    ("jaeger", Port::Jaeger),
+    ("loki", Port::Loki),
+    ("otel-collector", Port::OtelcolHealth),
+    ("prometheus", Port::Prometheus),
+    ("users", Port::Users),
+    ("webhook", Port::Webhook),
+];
+
+/// Where everything is, and what this machine cannot have.
+pub(super) fn place(lab: &Lab, state: &State) -> anyhow::Result<Place> {
+    let mut place = Place::default();
+    for (part, port) in PARTS {
+        let url = lab.url(port, Some(state))?;
+        place.addresses.insert(part.to_owned(), url);
+        if let Some(why) = state.component(part).and_then(why_absent) {
+            place.absent.insert(part.to_owned(), why);
+        }
+    }
+    Ok(place)
+}
+
+/// Where everything is by default, for pages that are true on every machine.
+pub(super) fn default_place(lab: &Lab) -> anyhow::Result<Place> {
+    let file = lab.paths.root.join(".env");
+    let ports: BTreeMap<String, String> = dotenvy::from_path_iter(&file)
+        .and_then(Iterator::collect)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    let mut place = Place::default();
+    for (part, port) in PARTS {
+        let number = ports
+            .get(port.var())
+            .with_context(|| format!("{} has no {}", file.display(), port.var()))?;
+        let url = format!("http://localhost:{number}").parse()?;
+        place.addresses.insert(part.to_owned(), url);
+    }
+    Ok(place)
+}
+
+/// Where notifications are kept.
+pub(super) fn session(lab: &Lab, state: &State) -> anyhow::Result<String> {
+    Ok(format!("{}{SESSION}", lab.url(Port::Webhook, Some(state))?))
+}
+
+/// The native lab.
+pub(super) struct Native<'a> {
+    pub(super) lab: &'a Lab,
+}
+
+impl Engine for Native<'_> {
+    fn trouble(&self) -> Result<Option<String>, String> {
+        let state = self.lab.running().map_err(text)?;
+        let state = state.ok_or("the lab does not run any more")?;
+        let ill = state.components.iter().find(|component| {
+            !matches!(
+                component.phase,
+                Phase::Healthy | Phase::Missing | Phase::ComposeOnly
+            )
+        });
+        Ok(ill.map(|component| format!("{} is {}", component.name, component.phase.name())))
+    }
+
+    async fn inject(&self, broken: &Broken) -> Result<(), String> {
+        inject(self.lab, broken).await.map_err(text)
+    }
+
+    async fn heal(&self, broken: &Broken, restart: &[String]) -> Result<(), String> {
+        heal(self.lab, broken, restart).await.map_err(text)
+    }
+}
+
+fn text(error: anyhow::Error) -> String {
+    format!("{error:#}")
+}
+
+async fn inject(lab: &Lab, broken: &Broken) -> anyhow::Result<()> {
+    if !broken.deploy.is_empty() {
+        let mut versions = versions::current(&lab.paths);
+        versions.extend(broken.deploy.clone());
+        versions::set(&lab.paths, &versions)?;
+        let services: Vec<String> = broken.deploy.keys().cloned().collect();
+        carry_out(lab, Act::Restart, services).await?;
+    }
+    if !broken.flags.is_empty() {
+        flags::edit(&lab.paths, |flags| {
+            broken
+                .flags
+                .iter()
+                .try_for_each(|(flag, variant)| flags.set(flag, variant))
+        })?;
+    }
+    if !broken.stop.is_empty() {
+        carry_out(lab, Act::Stop, broken.stop.clone()).await?;
+    }
+    lab.printer.clear_steps();
+    Ok(())
+}
+
+/// Undoes everything, also what was not done; the rest of a lab that does not run is undone too.
+pub(super) async fn heal(lab: &Lab, broken: &Broken, restart: &[String]) -> anyhow::Result<()> {
+    if !broken.flags.is_empty() {
+        flags::edit(&lab.paths, |flags| {
+            broken
+                .flags
+                .keys()
+                .try_for_each(|flag| flags.set(flag, OFF))
+        })?;
+    }
+    let mut versions = versions::current(&lab.paths);
+    versions.retain(|service, _| !broken.deploy.contains_key(service));
+    versions::set(&lab.paths, &versions)?;
+    if lab.running()?.is_none() {
+        return Ok(());
+    }
+    if !broken.stop.is_empty() {
+        carry_out(lab, Act::Start, broken.stop.clone()).await?;
+    }
+    let again: BTreeSet<&String> = broken.deploy.keys().chain(restart).collect();
+    if !again.is_empty() {
+        let again: Vec<String> = again.into_iter().cloned().collect();
+        carry_out(lab, Act::Restart, again).await?;
+    }
+    lab.printer.clear_steps();
+    Ok(())
+}

@@ -1,0 +1,389 @@
+//! `lab scenario`: incidents from `scenarios/`, run from fault to page to cause to its end.
+
+mod docs;
+mod engine;
+mod record;
+mod show;
+
+use std::cell::RefCell;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use nix::sys::signal::Signal;
+use proof::scenario::{self, Outcome, Place, Report, Scenario, Source, read_folder};
+
+use crate::Lab;
+use crate::cli::{Interrupted, WrongRequest};
+use crate::flags::{self, OFF};
+use crate::process::ProcessId;
+use crate::state::State;
+use crate::verbs::up::Signals;
+use crate::verbs::verify::ready;
+use engine::Native;
+use record::Record;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Show every incident, what it breaks and which alert tells it
+    List {
+        /// Print them as JSON, with everything that is in their files
+        #[arg(long)]
+        json: bool,
+    },
+    /// Break the lab as one of them does, and follow it to its end
+    Run {
+        /// Names, as `list` shows them
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        names: Vec<String>,
+        /// One after the other
+        #[arg(long)]
+        all: bool,
+        /// Print the reports as JSON
+        #[arg(long)]
+        json: bool,
+        /// Keep the reports of runs that passed in docs/incidents/results, and write the pages anew
+        #[arg(long)]
+        record: bool,
+        /// How long to wait for parts that are still being prepared, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(0..=86400))]
+        wait: u64,
+    },
+    /// Undo what a run broke: one that goes on, or one that was killed
+    Heal,
+    /// Write docs/incidents from the scenarios and the kept reports
+    Docs {
+        /// Only say what is not as it should be
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// A run that is told to stop has healed by then.
+const HEAL_DEADLINE: Duration = Duration::from_secs(180);
+/// How often the progress line is drawn again.
+const TICK: Duration = Duration::from_millis(250);
+
+pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::List { json } => list(lab, json),
+        Action::Run {
+            names,
+            all,
+            json,
+            record,
+            wait,
+        } => {
+            let names = if all { None } else { Some(names) };
+            let wait = Duration::from_secs(wait);
+            run_them(lab, names.as_deref(), json, record, wait).await
+        }
+        Action::Heal => heal(lab).await,
+        Action::Docs { check } => docs::run(lab, check),
+    }
+}
+
+fn sources(lab: &Lab) -> anyhow::Result<Vec<Source>> {
+    let folder = lab.paths.scenarios();
+    read_folder(&folder).with_context(|| format!("cannot read {}", folder.display()))
+}
+
+fn list(lab: &Lab, json: bool) -> anyhow::Result<ExitCode> {
+    let mut wrong = false;
+    let mut scenarios = Vec::new();
+    for source in sources(lab)? {
+        match source.scenario {
+            Ok(scenario) => scenarios.push(scenario),
+            Err(error) => {
+                wrong = true;
+                lab.printer.error(error);
+            }
+        }
+    }
+    if json {
+        lab.printer.json(&scenarios)?;
+    } else {
+        show::list(lab, &scenarios);
+    }
+    Ok(if wrong {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Those of these names, in that order; all of them where none is named.
+fn choose(lab: &Lab, names: Option<&[String]>) -> anyhow::Result<Vec<Scenario>> {
+    let mut sources = sources(lab)?;
+    let known: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let Some(names) = names else {
+        let all: Result<Vec<_>, _> = sources.into_iter().map(|source| source.scenario).collect();
+        return all.map_err(|error| WrongRequest(error.to_string()).into());
+    };
+    let mut chosen = Vec::new();
+    for name in names {
+        let Some(index) = sources.iter().position(|source| source.name == *name) else {
+            let twice = known.contains(name);
+            return Err(WrongRequest(if twice {
+                format!("{name} is named twice")
+            } else {
+                format!(
+                    "there is no scenario `{name}`: expected one of {}",
+                    known.join(", ")
+                )
+            })
+            .into());
+        };
+        let scenario = sources.swap_remove(index).scenario;
+        chosen.push(scenario.map_err(|error| WrongRequest(error.to_string()))?);
+    }
+    Ok(chosen)
+}
+
+async fn run_them(
+    lab: &Lab,
+    names: Option<&[String]>,
+    json: bool,
+    keep: bool,
+    wait: Duration,
+) -> anyhow::Result<ExitCode> {
+    let scenarios = choose(lab, names)?;
+    let Some(_turn) = record::turn(lab)? else {
+        return Err(already_running(lab)?.into());
+    };
+    // Before anything is broken: Ctrl-C must never find us unprepared.
+    let mut signals = Signals::listen()?;
+    let state = tokio::select! {
+        state = ready(lab, wait) => state?,
+        () = signals.any() => {
+            lab.printer.clear_steps();
+            return Err(Interrupted.into());
+        }
+    };
+    heal_unfinished(lab).await?;
+    no_flag_is_on(lab)?;
+    let place = engine::place(lab, &state)?;
+    can_run(&scenarios, &place, names.is_none())?;
+    let mut reports = Vec::new();
+    for scenario in &scenarios {
+        if let Some(why) = place.lacks(scenario) {
+            lab.printer
+                .warn(format_args!("{} cannot run here: {why}", scenario.name));
+            continue;
+        }
+        let report = one(lab, &state, scenario, &place, &mut signals).await?;
+        if !json {
+            show::report(lab, scenario, &report);
+        }
+        if keep && report.passed() {
+            docs::keep(lab, &report)?;
+        }
+        reports.push(report);
+    }
+    if keep {
+        docs::run(lab, false)?;
+    }
+    let passed = reports.iter().all(Report::passed);
+    if json {
+        lab.printer.json(&reports)?;
+    } else if scenarios.len() > 1 {
+        show::summary(lab, &reports);
+    }
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// What was asked for by its name must be possible; of all, some.
+fn can_run(scenarios: &[Scenario], place: &Place, some: bool) -> Result<(), WrongRequest> {
+    let lacking: Vec<String> = scenarios
+        .iter()
+        .filter_map(|scenario| {
+            Some(format!(
+                "{} cannot run here: {}",
+                scenario.name,
+                place.lacks(scenario)?
+            ))
+        })
+        .collect();
+    if lacking.is_empty() || (some && lacking.len() < scenarios.len()) {
+        return Ok(());
+    }
+    Err(WrongRequest(lacking.join("\n")))
+}
+
+fn already_running(lab: &Lab) -> anyhow::Result<WrongRequest> {
+    let name = Record::read(lab)?.map_or_else(
+        || "a scenario".to_owned(),
+        |record| format!("the scenario {}", record.report.scenario),
+    );
+    Ok(WrongRequest(format!(
+        "{name} is running already: one at a time; `./lab scenario heal` ends and heals it"
+    )))
+}
+
+/// A run would not know its own symptoms from those of a fault that was there before.
+fn no_flag_is_on(lab: &Lab) -> anyhow::Result<()> {
+    let on: Vec<String> = flags::current(&lab.paths)?
+        .list()
+        .into_iter()
+        .filter(|flag| flag.variant != OFF)
+        .map(|flag| format!("{}={}", flag.name, flag.variant))
+        .collect();
+    if on.is_empty() {
+        return Ok(());
+    }
+    Err(WrongRequest(format!(
+        "the lab is broken already ({}); `./lab fault clear` heals it",
+        on.join(", ")
+    ))
+    .into())
+}
+
+/// Runs one, shows how far it is, and heals when a signal comes.
+async fn one(
+    lab: &Lab,
+    state: &State,
+    scenario: &Scenario,
+    place: &Place,
+    signals: &mut Signals,
+) -> anyhow::Result<Report> {
+    let began = Instant::now();
+    lab.printer.note(format_args!(
+        "{}: {} ({}); notifications arrive at {}",
+        scenario.name,
+        scenario.title,
+        scenario.broken,
+        engine::session(lab, state)?
+    ));
+    let latest: RefCell<Option<Record>> = RefCell::default();
+    let trouble: RefCell<Option<anyhow::Error>> = RefCell::default();
+    let shown = RefCell::new(show::Progress::default());
+    let tell = |report: &Report| {
+        let record = record_of(scenario, report);
+        shown.borrow_mut().new_events(lab, report);
+        if let Err(error) = record.write(lab) {
+            trouble.borrow_mut().get_or_insert(error);
+        }
+        *latest.borrow_mut() = Some(record);
+    };
+    let engine = Native { lab };
+    let finished = {
+        let mut run = std::pin::pin!(scenario::run(scenario, place, &engine, &tell));
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                report = &mut run => break Some(report),
+                () = signals.any() => break None,
+                _ = ticks.tick() => if let Some(record) = &*latest.borrow() {
+                    let message = show::waiting(&record.report);
+                    lab.printer.step(&scenario.name, &message, began.elapsed());
+                },
+            }
+        }
+    };
+    lab.printer.clear_steps();
+    if let Some(error) = trouble.into_inner() {
+        lab.printer.warn(format_args!("{error:#}"));
+    }
+    if let Some(report) = finished {
+        return Ok(report);
+    }
+    lab.printer
+        .note(format_args!("interrupted: healing {}", scenario.name));
+    engine::heal(lab, &scenario.broken, &scenario.heal.restart)
+        .await
+        .context("it could not be healed; `./lab scenario heal` tries again")?;
+    if let Some(mut record) = latest.into_inner() {
+        record.healed = true;
+        record.report.outcome = Some(Outcome::Interrupted);
+        record.write(lab)?;
+    }
+    lab.printer.note("healed");
+    Err(Interrupted.into())
+}
+
+fn record_of(scenario: &Scenario, report: &Report) -> Record {
+    Record {
+        process: ProcessId::current(),
+        broken: scenario.broken.clone(),
+        restart: scenario.heal.restart.clone(),
+        healed: !report.is_broken(),
+        report: report.clone(),
+    }
+}
+
+/// A run that was killed has left something behind.
+async fn heal_unfinished(lab: &Lab) -> anyhow::Result<()> {
+    let Some(mut record) = Record::read(lab)?.filter(|record| !record.healed) else {
+        return Ok(());
+    };
+    lab.printer.note(format_args!(
+        "{} was not healed when its run ended: healing it",
+        record.report.scenario
+    ));
+    engine::heal(lab, &record.broken, &record.restart).await?;
+    record.healed = true;
+    record.process = None;
+    record.report.outcome.get_or_insert(Outcome::Interrupted);
+    record.write(lab)
+}
+
+async fn heal(lab: &Lab) -> anyhow::Result<ExitCode> {
+    let record = Record::read(lab)?;
+    let Some(turn) = record::turn(lab)? else {
+        return stop_run(lab, record).await;
+    };
+    let name = record
+        .filter(|record| !record.healed)
+        .map(|record| record.report.scenario);
+    match name {
+        Some(name) => {
+            heal_unfinished(lab).await?;
+            lab.printer.out(format_args!("{name} is healed"));
+        }
+        None => {
+            let on = no_flag_is_on(lab).err();
+            lab.printer.out(match on {
+                None => "no scenario has left anything broken".to_owned(),
+                Some(error) => format!("no scenario has left anything broken, but {error}"),
+            });
+        }
+    }
+    drop(turn);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The run heals by itself when it is told to stop.
+async fn stop_run(lab: &Lab, record: Option<Record>) -> anyhow::Result<ExitCode> {
+    let record = record.context("a scenario is just starting; try again")?;
+    let name = &record.report.scenario;
+    let process = record.process.context("nobody runs it")?;
+    process.signal(Signal::SIGINT)?;
+    let started = Instant::now();
+    while record::turn(lab)?.is_none() {
+        if started.elapsed() > HEAL_DEADLINE {
+            bail!(
+                "{name} runs on in process {}: it did not heal within {} s",
+                process.pid,
+                HEAL_DEADLINE.as_secs()
+            );
+        }
+        lab.printer.step("heal", name, started.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    lab.printer.clear_steps();
+    heal_unfinished(lab).await?;
+    lab.printer
+        .out(format_args!("{name} was interrupted and is healed"));
+    Ok(ExitCode::SUCCESS)
+}

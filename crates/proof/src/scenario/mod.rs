@@ -1,0 +1,28 @@
+//! Incidents: something is broken under load, its symptoms and its alert are waited for, the way
+//! from the alert to the cause is followed, it is healed, and the end of the alert is waited for.
+//!
+//! Everything about an incident is data ([`Scenario`], one YAML file). What is asked is asked over
+//! HTTP; breaking and healing is an [`Engine`]'s business.
+
+mod load;
+mod look;
+mod model;
+mod page;
+mod place;
+mod read;
+mod report;
+mod run;
+mod template;
+mod yaml;
+
+pub use model::{
+    Alert, Broken, Expectation, Heal, Link, Load, ProfileQuestion, Question, Scenario, Step,
+    TraceSearch,
+};
+pub use page::{index, page};
+pub use place::{Place, SESSION};
+pub use read::{FileError, Source, parse, read_folder};
+pub use report::{Event, Moment, Outcome, Phase, Report};
+pub use run::{Engine, run};
+pub use template::{PARTS, Template, Values};
+pub use yaml::ParseError;

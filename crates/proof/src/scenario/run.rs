@@ -1,0 +1,454 @@
+//! A run: calm, load, break, watch, walk, heal, and the end of the alert.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::load::Load;
+use super::look::{Found, look};
+use super::model::{Broken, Expectation, Scenario};
+use super::place::{Clients, Place};
+use super::report::{Event, Moment, Outcome, Phase, Report, now};
+use super::template::{TRACE, Values};
+use crate::backend::Notification;
+
+/// Between two questions: nobody needs it sooner, and the lab is busy.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Alerts of an earlier incident are over within this time.
+const CALM: Duration = Duration::from_secs(600);
+/// A page whose end was not told by then never is: the lab was stopped in between.
+const FORGOTTEN: Duration = Duration::from_secs(180);
+/// People ask for so long before something breaks: two scrapes.
+const LEAD: Duration = Duration::from_secs(10);
+/// So long a lab may take for its first good answers.
+const FIRST_ANSWERS: Duration = Duration::from_secs(30);
+/// So long a step of the walk may take; what it leads to may still be on its way.
+const STEP: Duration = Duration::from_secs(30);
+
+/// What breaks and heals: the one thing that depends on where the lab runs.
+pub trait Engine {
+    /// Why the lab is not whole: something does not run that should.
+    fn trouble(&self) -> Result<Option<String>, String>;
+
+    /// Breaks all of it.
+    fn inject(&self, broken: &Broken) -> impl Future<Output = Result<(), String>>;
+
+    /// Undoes all of it, whether or not it was done, and restarts what must be.
+    fn heal(&self, broken: &Broken, restart: &[String])
+    -> impl Future<Output = Result<(), String>>;
+}
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    place: &'a Place,
+    clients: Clients,
+    tell: &'a dyn Fn(&Report),
+    report: RefCell<Report>,
+}
+
+/// A report in which nothing has happened yet.
+#[must_use]
+pub(super) fn blank(scenario: &Scenario) -> Report {
+    Report {
+        scenario: scenario.name.clone(),
+        title: scenario.title.clone(),
+        broken: scenario.broken.to_string(),
+        started: now(),
+        phase: Phase::Calming,
+        waiting: Default::default(),
+        timeline: Vec::new(),
+        answers: Default::default(),
+        outcome: None,
+        failures: Vec::new(),
+        ran: scenario.essence(),
+    }
+}
+
+/// Runs a scenario to its end; it is healed whatever happens. Whoever drops this must heal.
+///
+/// `tell` hears of every change.
+pub async fn run<E: Engine>(
+    scenario: &Scenario,
+    place: &Place,
+    engine: &E,
+    tell: &dyn Fn(&Report),
+) -> Report {
+    let mut report = blank(scenario);
+    let clients = match Clients::of(place) {
+        Ok(clients) => clients,
+        Err(why) => {
+            report.failures.push(why);
+            report.outcome = Some(Outcome::Failed);
+            return report;
+        }
+    };
+    let run = Run {
+        scenario,
+        place,
+        clients,
+        tell,
+        report: RefCell::new(report),
+    };
+    if let Err(why) = run.all(engine).await {
+        run.fail(why);
+    }
+    run.change(|report| {
+        report.phase = Phase::Done;
+        report.waiting.clear();
+        report.outcome = Some(if report.failures.is_empty() {
+            Outcome::Passed
+        } else {
+            Outcome::Failed
+        });
+    });
+    run.report.into_inner()
+}
+
+impl Run<'_> {
+    fn change(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.report.borrow_mut());
+        (self.tell)(&self.report.borrow());
+    }
+
+    fn phase(&self, phase: Phase) {
+        self.change(|report| {
+            report.phase = phase;
+            report.waiting.clear();
+        });
+    }
+
+    fn happened_at(&self, at: f64, event: Event) {
+        self.change(|report| report.timeline.push(Moment { at, event }));
+    }
+
+    fn happened(&self, event: Event) {
+        self.happened_at(now(), event);
+    }
+
+    fn fail(&self, why: String) {
+        self.change(|report| report.failures.push(why));
+    }
+
+    async fn all<E: Engine>(&self, engine: &E) -> Result<(), String> {
+        self.calm(engine).await?;
+        self.happened(Event::Calm);
+        self.phase(Phase::Loading);
+        let load = Load::start(&self.scenario.load, &self.clients.edge);
+        let result = self.incident(engine, &load).await;
+        self.change(|report| report.answers = load.answers());
+        result
+    }
+
+    async fn incident<E: Engine>(&self, engine: &E, load: &Load) -> Result<(), String> {
+        self.first_answers(load).await?;
+        let broken = &self.scenario.broken;
+        let restart = &self.scenario.heal.restart;
+        self.phase(Phase::Breaking);
+        let since = SystemTime::now();
+        self.happened(Event::Injected);
+        if let Err(why) = engine.inject(broken).await {
+            let healed = engine.heal(broken, restart).await;
+            let healed = healed
+                .err()
+                .map(|why| format!("; nor can it be healed: {why}"));
+            return Err(format!(
+                "it cannot be broken: {why}{}",
+                healed.unwrap_or_default()
+            ));
+        }
+        self.phase(Phase::Watching);
+        if self.watch(since).await {
+            self.phase(Phase::Walking);
+            self.walk(since).await;
+        }
+        self.phase(Phase::Healing);
+        let healing = now();
+        engine.heal(broken, restart).await.map_err(|why| {
+            format!("it cannot be healed: {why}; `./lab scenario heal` tries again")
+        })?;
+        self.happened(Event::Healed);
+        load.begin_again();
+        self.phase(Phase::Resolving);
+        tokio::join!(self.recover(load), self.resolve(healing));
+        Ok(())
+    }
+
+    /// Waits until everything runs, nothing pages, and the alert is not there.
+    async fn calm<E: Engine>(&self, engine: &E) -> Result<(), String> {
+        let calm = async || match engine.trouble()? {
+            Some(why) => Err(why),
+            None => self.is_calm().await,
+        };
+        self.until(Instant::now() + CALM, "a healthy lab", calm)
+            .await
+            .map_err(|came| {
+                format!(
+                    "the lab did not get healthy within {} minutes: {came}; `./lab status` and `./lab slo` say more",
+                    CALM.as_secs() / 60
+                )
+            })
+    }
+
+    async fn is_calm(&self) -> Result<(), String> {
+        let alert = &self.scenario.alert;
+        let active = self.clients.prometheus.alerts().await;
+        for active in active.map_err(|error| error.to_string())? {
+            let pages = active.is_firing()
+                && active
+                    .labels
+                    .get("severity")
+                    .is_some_and(|severity| severity == "critical");
+            if pages || alert.is(&active.labels) {
+                return Err(format!(
+                    "{} is {} from before",
+                    active.title(),
+                    active.state
+                ));
+            }
+        }
+        match self.newest().await? {
+            Some(newest)
+                if newest.is_firing() && now() - newest.received < FORGOTTEN.as_secs_f64() =>
+            {
+                Err(format!("the end of {alert} from before is not told yet"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The newest notification about the alert.
+    async fn newest(&self) -> Result<Option<Notification>, String> {
+        let told = self.clients.webhook.notifications().await;
+        let told = told.map_err(|error| error.to_string())?;
+        let ours = |each: &Notification| self.scenario.alert.is(&each.labels);
+        Ok(told.into_iter().rfind(ours))
+    }
+
+    /// Lets people ask for a while, and sees that they are served.
+    async fn first_answers(&self, load: &Load) -> Result<(), String> {
+        let begin = Instant::now();
+        let enough = 2 * self.scenario.load.people;
+        self.until(begin + FIRST_ANSWERS, "good answers of edge", async || {
+            self.change(|report| report.answers = load.answers());
+            let lead = LEAD.saturating_sub(begin.elapsed());
+            match load.good_in_a_row() {
+                good if good < enough => Err(format!("{good} good answers in a row")),
+                _ if lead.is_zero() => Ok(()),
+                _ => Err(format!("{} s to go", lead.as_secs() + 1)),
+            }
+        })
+        .await
+        .map_err(|came| {
+            format!(
+                "edge does not serve before anything is broken: {came}; answers: {:?}",
+                load.answers()
+            )
+        })
+    }
+
+    /// Waits for the symptoms and for the alert at once. True when the alert was told.
+    async fn watch(&self, since: SystemTime) -> bool {
+        let begin = Instant::now();
+        let expectations = self.scenario.expect.iter();
+        let seen = join_all(expectations.map(|each| self.expect(each, begin, since)));
+        let (_, told) = tokio::join!(seen, self.told(begin));
+        told
+    }
+
+    async fn expect(&self, expectation: &Expectation, begin: Instant, since: SystemTime) {
+        let name = expectation.name.clone();
+        let deadline = begin + expectation.within;
+        let values = self.place.values();
+        let seen = self
+            .until(deadline, &name, || {
+                self.look(&expectation.question, &values, since)
+            })
+            .await;
+        match seen {
+            Ok(Found { answer, .. }) => self.happened(Event::Seen { name, answer }),
+            Err(came) => {
+                self.fail(format!(
+                    "not seen within {} s: {name}; came: {came}",
+                    expectation.within.as_secs()
+                ));
+                self.happened(Event::Missed { name, came });
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        question: &super::model::Question,
+        values: &Values,
+        since: SystemTime,
+    ) -> Result<Found, String> {
+        look(self.place, &self.clients, question, values, since).await
+    }
+
+    async fn told(&self, begin: Instant) -> bool {
+        let alert = &self.scenario.alert;
+        let deadline = begin + alert.within;
+        let injected = self.injected();
+        let name = alert.to_string();
+        let fires = self.until(deadline, &name, async || {
+            let active = self.clients.prometheus.alerts().await;
+            let active = active.map_err(|error| error.to_string())?;
+            let ours: Vec<_> = active
+                .iter()
+                .filter(|active| alert.is(&active.labels))
+                .collect();
+            match ours.first() {
+                Some(_) if ours.iter().any(|active| active.is_firing()) => Ok(()),
+                Some(first) => Err(format!("it is {}", first.state)),
+                None => Err("it is inactive".to_owned()),
+            }
+        });
+        let fired = async {
+            let fired = fires.await;
+            if fired.is_ok() {
+                self.happened(Event::Firing);
+            }
+            fired
+        };
+        let reaches = self.until(deadline, "the webhook", async || {
+            match self.newest().await? {
+                Some(newest) if newest.received >= injected && newest.is_firing() => {
+                    Ok(newest.received)
+                }
+                _ => Err("nothing was told".to_owned()),
+            }
+        });
+        let (fired, reached) = tokio::join!(fired, reaches);
+        match (fired, reached) {
+            (Ok(()), Ok(received)) => {
+                self.happened_at(received, Event::Notified);
+                true
+            }
+            (Err(came), _) | (_, Err(came)) => {
+                self.fail(format!(
+                    "not told within {} s: {alert}; came: {came}",
+                    alert.within.as_secs()
+                ));
+                self.happened(Event::Untold { came });
+                false
+            }
+        }
+    }
+
+    fn injected(&self) -> f64 {
+        let report = self.report.borrow();
+        let injected = report.at(|event| matches!(event, Event::Injected));
+        injected.unwrap_or(report.started)
+    }
+
+    async fn walk(&self, since: SystemTime) {
+        let mut values = self.place.values();
+        for (index, step) in self.scenario.walk.iter().enumerate() {
+            let step_number = index + 1;
+            let name = format!("step {step_number} of {}", self.scenario.walk.len());
+            let found = self
+                .until(Instant::now() + STEP, &name, || {
+                    self.look(&step.question, &values, since)
+                })
+                .await;
+            match found {
+                Ok(found) => {
+                    if let Some(trace) = found.trace {
+                        values.insert(TRACE.to_owned(), trace);
+                    }
+                    self.happened(Event::Followed {
+                        step: step_number,
+                        answer: found.answer,
+                    });
+                }
+                Err(came) => {
+                    self.fail(format!(
+                        "step {step_number} of the walk leads nowhere: {came}"
+                    ));
+                    self.happened(Event::Lost {
+                        step: step_number,
+                        came,
+                    });
+                }
+            }
+        }
+    }
+
+    async fn recover(&self, load: &Load) {
+        let enough = 2 * self.scenario.load.people;
+        let deadline = Instant::now() + self.scenario.heal.resolved_within;
+        let good = self
+            .until(deadline, "good answers only", async || {
+                self.change(|report| report.answers = load.answers());
+                match load.good_in_a_row() {
+                    good if good >= enough => Ok(()),
+                    good => Err(format!("{good} in a row")),
+                }
+            })
+            .await;
+        match good {
+            Ok(()) => self.happened(Event::Recovered),
+            Err(came) => self.fail(format!("healed, but people are not served: {came}")),
+        }
+    }
+
+    async fn resolve(&self, healing: f64) {
+        let alert = &self.scenario.alert;
+        let within = self.scenario.heal.resolved_within;
+        let over = self
+            .until(
+                Instant::now() + within,
+                "its end at the webhook",
+                async || match self.newest().await? {
+                    Some(newest) if newest.is_firing() => Err("not told yet".to_owned()),
+                    Some(newest) => Ok(newest.received.max(healing)),
+                    None => Err("the webhook forgot the alert".to_owned()),
+                },
+            )
+            .await;
+        match over {
+            Ok(received) => self.happened_at(received, Event::Resolved),
+            Err(came) => {
+                self.fail(format!(
+                    "the end of {alert} was not told within {} s: {came}",
+                    within.as_secs()
+                ));
+                self.happened(Event::Unresolved { came });
+            }
+        }
+    }
+
+    /// Asks until the answer is right or the time is up; the error says what came last.
+    async fn until<T, F, Fut>(&self, deadline: Instant, name: &str, mut ask: F) -> Result<T, String>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, String>>,
+    {
+        let mut last: Option<String> = None;
+        let result = loop {
+            match tokio::time::timeout_at(deadline, ask()).await {
+                Ok(Ok(answer)) => break Ok(answer),
+                Ok(Err(came)) => {
+                    if last.as_ref() != Some(&came) {
+                        self.change(|report| {
+                            report.waiting.insert(name.to_owned(), came.clone());
+                        });
+                    }
+                    last = Some(came);
+                }
+                Err(_) => break Err(last.unwrap_or_else(|| "no answer in time".to_owned())),
+            }
+            if Instant::now() + INTERVAL >= deadline {
+                break Err(last.unwrap_or_default());
+            }
+            tokio::time::sleep(INTERVAL).await;
+        };
+        self.change(|report| {
+            report.waiting.remove(name);
+        });
+        result
+    }
+}

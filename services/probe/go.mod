@@ -1,0 +1,3 @@
+module observability-lab/probe
+
+go 1.25
