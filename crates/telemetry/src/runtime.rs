@@ -25,14 +25,16 @@ enum Kind {
     UpDown,
 }
 
+/// One attribute or none, and a value.
+type Values = Vec<(Option<(&'static str, &'static str)>, f64)>;
+
 /// What is read, and how it is told.
 struct Reading<S: 'static> {
     name: &'static str,
     description: &'static str,
     unit: &'static str,
     kind: Kind,
-    /// Values, each with one attribute or none.
-    read: fn(&S) -> Vec<(Option<(&'static str, &'static str)>, f64)>,
+    read: fn(&S) -> Values,
 }
 
 impl<S> Clone for Reading<S> {
@@ -91,7 +93,7 @@ const TOKIO: [Reading<RuntimeMetrics>; 5] = [
     },
 ];
 
-fn one(value: f64) -> Vec<(Option<(&'static str, &'static str)>, f64)> {
+fn one(value: f64) -> Values {
     vec![(None, value)]
 }
 
