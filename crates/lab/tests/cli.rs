@@ -136,8 +136,8 @@ fn unknown_words_end_with_2_and_name_what_is_known() {
         .lab_with(&[("LAB_ENGINE", "podman")], &["up"])
         .is(2, "compose");
     place
-        .lab(&["up", "--engine", "compose"])
-        .is(2, "the compose stack is not shipped yet");
+        .lab_with(&[("PATH", "/nowhere")], &["up", "--engine", "compose"])
+        .is(1, "`docker` is not on this machine");
     place
         .lab(&["logs", "mysql"])
         .is(2, "expected one of supervisor, postgres");
