@@ -162,7 +162,7 @@ async fn lint(runner: &mut Runner<'_>) {
     let mut picture = Spec::new(root.join("docs/draw")).arg("--check");
     picture.directory = Some(root);
     runner.step("docs/draw --check", Ok(picture)).await;
-    let page = console::check(runner.lab);
+    let page = console::check(runner.lab).await;
     runner.step("types and style of the console", page).await;
     dashboards(runner).await;
 }
@@ -264,7 +264,7 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
         }
         let load = own.spec(&["load", "--vus", "2", "--duration", "5s"])?;
         runner.step("lab load", Ok(load)).await;
-        let browser = console::browser(own, runner.lab);
+        let browser = console::browser(own, runner.lab).await;
         runner.step("the console in a browser", browser).await;
     } else {
         runner.skip("lab verify", "the lab did not come up");
