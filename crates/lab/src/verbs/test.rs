@@ -162,8 +162,25 @@ async fn lint(runner: &mut Runner<'_>) {
     let mut picture = Spec::new(root.join("docs/draw")).arg("--check");
     picture.directory = Some(root);
     runner.step("docs/draw --check", Ok(picture)).await;
-    let page = console::check(runner.lab);
+    let page = console::check(runner.lab).await;
     runner.step("types and style of the console", page).await;
+    dashboards(runner).await;
+}
+
+/// What Grafana and the console load is what its source makes.
+async fn dashboards(runner: &mut Runner<'_>) {
+    let name = "dashboards/generate --check";
+    if on_path("npm").is_none() {
+        runner.not_applicable(
+            name,
+            "Node.js 20 with npm is not here; to get it: https://nodejs.org/en/download",
+        );
+        return;
+    }
+    let root = runner.lab.paths.root.clone();
+    let mut check = Spec::new(root.join("dashboards/generate")).arg("--check");
+    check.directory = Some(root);
+    runner.step(name, Ok(check)).await;
 }
 
 async fn go(runner: &mut Runner<'_>) -> anyhow::Result<()> {
@@ -238,9 +255,16 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
         .await;
     if up {
         runner.step("lab verify", Ok(own.spec(&["verify"])?)).await;
+        for args in [
+            &["verify", "--panels"][..],
+            &["verify", "--panels", "--react"],
+        ] {
+            let name = format!("lab {}", args.join(" "));
+            runner.step(&name, Ok(own.spec(args)?)).await;
+        }
         let load = own.spec(&["load", "--vus", "2", "--duration", "5s"])?;
         runner.step("lab load", Ok(load)).await;
-        let browser = console::browser(own, runner.lab);
+        let browser = console::browser(own, runner.lab).await;
         runner.step("the console in a browser", browser).await;
     } else {
         runner.skip("lab verify", "the lab did not come up");
@@ -249,7 +273,11 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
         .step("lab down --purge", Ok(own.spec(&["down", "--purge"])?))
         .await;
     // These start and kill labs of their own, on the ports that are free again.
-    for (name, target) in [("crash and restart", "native"), ("nothing is lost", "loss")] {
+    for (name, target) in [
+        ("crash and restart", "native"),
+        ("nothing is lost", "loss"),
+        ("incidents", "scenarios"),
+    ] {
         let mut test = runner.cargo([
             "test",
             "--locked",
