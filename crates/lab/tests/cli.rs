@@ -136,14 +136,65 @@ fn unknown_words_end_with_2_and_name_what_is_known() {
         .lab_with(&[("LAB_ENGINE", "podman")], &["up"])
         .is(2, "compose");
     place
-        .lab(&["up", "--engine", "compose"])
-        .is(2, "the compose stack is not shipped yet");
+        .lab_with(&[("PATH", "/nowhere")], &["up", "--engine", "compose"])
+        .is(1, "`docker` is not on this machine");
     place
         .lab(&["logs", "mysql"])
         .is(2, "expected one of supervisor, postgres");
     place
         .lab(&["logs", "edge"])
         .is(1, "edge has written no log yet");
+}
+
+#[test]
+fn scenarios_that_cannot_run_end_with_2_and_say_why() {
+    let place = Place::new();
+    let folder = place.root().join("scenarios");
+    place
+        .lab(&["scenario", "run", "--all"])
+        .is(1, "cannot read");
+    let real = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["albums-down.yaml", "error-burst.yaml"] {
+        std::fs::copy(real.join(name), folder.join(name)).unwrap();
+    }
+    place.lab(&["scenario", "run"]).is(2, "required");
+    place.lab(&["scenario", "run", "eror-burst"]).is(
+        2,
+        "there is no scenario `eror-burst`: expected one of albums-down, error-burst",
+    );
+    place
+        .lab(&["scenario", "run", "error-burst", "error-burst"])
+        .is(2, "error-burst is named twice");
+    place
+        .lab(&["scenario", "run", "error-burst"])
+        .is(1, "no lab is running");
+    let heal = place.lab(&["scenario", "heal"]);
+    heal.is(0, "");
+    assert!(heal.out.contains("no scenario has left anything broken"));
+    let list: Value =
+        serde_json::from_str(&place.lab(&["scenario", "list", "--json"]).out).unwrap();
+    assert_eq!(list[0]["broken"]["flags"]["albums-down"], "on");
+
+    let file = folder.join("error-burst.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("people: 8", "peple: 8")).unwrap();
+    let wrong = "error-burst.yaml:8:3: load: unknown field `peple`, expected one of `people`, `pause`, `paths`";
+    place.lab(&["scenario", "run", "error-burst"]).is(2, wrong);
+    place.lab(&["scenario", "list"]).is(1, wrong);
+}
+
+/// Pages, scenarios and reports of runs belong together; `./lab scenario docs` mends the pages.
+#[test]
+fn the_pages_of_the_incidents_are_what_scenarios_and_results_make() {
+    let place = Place::new();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    place
+        .lab_with(
+            &[("LAB_ROOT", root.to_str().unwrap())],
+            &["scenario", "docs", "--check"],
+        )
+        .is(0, "");
 }
 
 #[test]

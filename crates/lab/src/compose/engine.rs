@@ -24,7 +24,9 @@ const COMPOSE: &str = "2.40.3";
 /// From the start of an engine to its first answer.
 const START: Duration = Duration::from_secs(40);
 const STEP: &str = "docker";
-/// Tells programs that run with an engine of ours where compose is, when Docker has no such plugin.
+/// Tells a program that the engine is nobody else's: what is left in it harms nobody.
+const LAB_OWN_ENGINE: &str = "LAB_OWN_ENGINE";
+/// Tells a program where compose is, when Docker has no such plugin.
 const LAB_COMPOSE: &str = "LAB_COMPOSE";
 
 /// An engine that answers, and what a program needs to use it.
@@ -207,7 +209,10 @@ async fn start(lab: &Lab) -> anyhow::Result<Engine> {
             .env("XTABLES_LIBDIR", std::env::join_paths(modules)?);
     }
     let mut daemon = child::spawn(&spec, &log, &lab.paths.state)?;
-    let mut env = vec![("DOCKER_HOST".to_owned(), OsString::from(&socket))];
+    let mut env = vec![
+        ("DOCKER_HOST".to_owned(), OsString::from(&socket)),
+        (LAB_OWN_ENGINE.to_owned(), "true".into()),
+    ];
     let docker = find("docker").context("docker is gone")?;
     if on_path("docker").is_none()
         && let Some(directory) = docker.parent()

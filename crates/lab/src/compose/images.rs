@@ -32,6 +32,17 @@ pub(crate) async fn here(stack: &Stack<'_>, service: &Service) -> Here {
     }
 }
 
+/// The images that were made here: upstream's names, but not upstream's programs.
+pub(crate) async fn made(stack: &Stack<'_>, services: &[Service]) -> Vec<String> {
+    let mut made = Vec::new();
+    for service in services {
+        if let Here::Made(_) = here(stack, service).await {
+            made.push(service.image.clone());
+        }
+    }
+    made
+}
+
 /// Services without an image, with the reasons. Those that share an image have one reason.
 pub(crate) async fn missing(
     lab: &Lab,
@@ -101,10 +112,13 @@ async fn make_one(
     service: &Service,
     began: Instant,
 ) -> anyhow::Result<Outcome> {
-    let Some(component) = recipes::component(lab, &service.name) else {
-        return Ok(Outcome::Impossible);
-    };
     let before = stack.docker.label(&service.image, INPUTS).await;
+    let Some(component) = recipes::component(lab, &service.name) else {
+        return Ok(match before {
+            Some(_) => Outcome::Upstream,
+            None => Outcome::Impossible,
+        });
+    };
     if before.as_deref() == Some("") {
         return Ok(Outcome::Upstream);
     }

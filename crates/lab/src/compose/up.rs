@@ -35,8 +35,8 @@ pub(crate) async fn up(lab: &Lab, offline: bool, json: bool) -> anyhow::Result<E
         no_conflicts(lab)?;
     }
     rules::warn(lab);
+    let services = stack.services().await?;
     let left_out = if offline {
-        let services = stack.services().await?;
         let missing = images::missing(lab, &stack, &services).await;
         ensure!(
             missing.len() < services.len(),
@@ -44,6 +44,13 @@ pub(crate) async fn up(lab: &Lab, offline: bool, json: bool) -> anyhow::Result<E
         );
         missing
     } else {
+        let made = images::made(&stack, &services).await;
+        if !made.is_empty() {
+            lab.printer.warn(format_args!(
+                "these were made on this machine and are not pulled: {}; `./lab air-gap images remove` removes them",
+                made.join(", ")
+            ));
+        }
         BTreeMap::new()
     };
     stack.prepare(&left_out)?;

@@ -36,6 +36,8 @@ enum Action {
     List,
     /// Make those that can be made, tagged as upstream tags its own; none that is here is replaced
     Make,
+    /// Remove those that were made here, so that upstream's can be pulled
+    Remove,
     /// Write all that are here into one archive, to be carried; `docker load --input FILE` reads it
     Save {
         /// The archive
@@ -50,6 +52,7 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     match action.unwrap_or(Action::List) {
         Action::List => list(lab, &stack, &services).await,
         Action::Make => make(lab, &stack, &services).await,
+        Action::Remove => remove(lab, &stack, &services).await,
         Action::Save { file } => save(lab, &stack, &services, file).await,
     }
 }
@@ -116,6 +119,20 @@ async fn make(lab: &Lab, stack: &Stack<'_>, services: &[Service]) -> anyhow::Res
         ));
     }
     ensure!(failed.is_empty(), "could not be made: {failed}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn remove(lab: &Lab, stack: &Stack<'_>, services: &[Service]) -> anyhow::Result<ExitCode> {
+    let made = images::made(stack, services).await;
+    for image in &made {
+        let mut command = stack.docker.command();
+        command.args(["image", "rm", image]);
+        docker::output(command)
+            .await
+            .with_context(|| format!("cannot remove {image}"))?;
+    }
+    lab.printer
+        .out(format_args!("removed {} images", made.len()));
     Ok(ExitCode::SUCCESS)
 }
 

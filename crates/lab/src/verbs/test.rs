@@ -57,6 +57,8 @@ struct Outcome {
     name: String,
     result: Result<(), String>,
     took: Duration,
+    /// Why this machine cannot do it, which is no failure.
+    not_applicable: Option<String>,
 }
 
 /// What the runners said at their end.
@@ -162,6 +164,23 @@ async fn lint(runner: &mut Runner<'_>) {
     runner.step("docs/draw --check", Ok(picture)).await;
     let page = console::check(runner.lab).await;
     runner.step("types and style of the console", page).await;
+    dashboards(runner).await;
+}
+
+/// What Grafana and the console load is what its source makes.
+async fn dashboards(runner: &mut Runner<'_>) {
+    let name = "dashboards/generate --check";
+    if on_path("npm").is_none() {
+        runner.not_applicable(
+            name,
+            "Node.js 20 with npm is not here; to get it: https://nodejs.org/en/download",
+        );
+        return;
+    }
+    let root = runner.lab.paths.root.clone();
+    let mut check = Spec::new(root.join("dashboards/generate")).arg("--check");
+    check.directory = Some(root);
+    runner.step(name, Ok(check)).await;
 }
 
 async fn go(runner: &mut Runner<'_>) -> anyhow::Result<()> {
@@ -236,6 +255,13 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
         .await;
     if up {
         runner.step("lab verify", Ok(own.spec(&["verify"])?)).await;
+        for args in [
+            &["verify", "--panels"][..],
+            &["verify", "--panels", "--react"],
+        ] {
+            let name = format!("lab {}", args.join(" "));
+            runner.step(&name, Ok(own.spec(args)?)).await;
+        }
         let load = own.spec(&["load", "--vus", "2", "--duration", "5s"])?;
         runner.step("lab load", Ok(load)).await;
         let browser = console::browser(own, runner.lab).await;
@@ -247,7 +273,11 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
         .step("lab down --purge", Ok(own.spec(&["down", "--purge"])?))
         .await;
     // These start and kill labs of their own, on the ports that are free again.
-    for (name, target) in [("crash and restart", "native"), ("nothing is lost", "loss")] {
+    for (name, target) in [
+        ("crash and restart", "native"),
+        ("nothing is lost", "loss"),
+        ("incidents", "scenarios"),
+    ] {
         let mut test = runner.cargo([
             "test",
             "--locked",
@@ -546,6 +576,7 @@ impl Runner<'_> {
             name: name.to_owned(),
             result,
             took,
+            not_applicable: None,
         });
         passed
     }
@@ -556,9 +587,10 @@ impl Runner<'_> {
             .printer
             .out(format_args!("\n{} {name}: {why}", styled(WARN, "n/a")));
         self.outcomes.push(Outcome {
-            name: format!("{name} (n/a: {why})"),
+            name: name.to_owned(),
             result: Ok(()),
             took: Duration::ZERO,
+            not_applicable: Some(why.to_owned()),
         });
     }
 
@@ -568,6 +600,7 @@ impl Runner<'_> {
             name: name.to_owned(),
             result: Err(why.to_owned()),
             took: Duration::ZERO,
+            not_applicable: None,
         });
     }
 
@@ -594,9 +627,10 @@ impl Runner<'_> {
         let mut table = printer::table(["STEP", "RESULT", "TIME", ""]);
         let mut failed_steps = 0;
         for outcome in &self.outcomes {
-            let (result, why) = match &outcome.result {
-                Ok(()) => (styled(GOOD, "passed"), ""),
-                Err(why) => {
+            let (result, why) = match (&outcome.result, &outcome.not_applicable) {
+                (_, Some(why)) => (styled(WARN, "n/a"), why.as_str()),
+                (Ok(()), None) => (styled(GOOD, "passed"), ""),
+                (Err(why), None) => {
                     failed_steps += 1;
                     (styled(BAD, "failed"), why.as_str())
                 }

@@ -85,7 +85,9 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
 /// The state of a lab in which nothing is being prepared any more.
 pub(crate) async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State> {
     let Some(state) = lab.running()? else {
-        bail!("no lab is running, so there is nothing to verify; `./lab up` starts one");
+        bail!(
+            "no native lab is running, so there is nothing to verify; `./lab up --engine native` starts one"
+        );
     };
     if goal_reached(&state, true) {
         return Ok(state);

@@ -78,6 +78,8 @@ pub struct Expectation {
     /// From the moment it is broken.
     #[serde(serialize_with = "seconds")]
     pub within: Duration,
+    /// No symptom, but what is still as it was: looked at once the alert was told.
+    pub unchanged: bool,
     pub question: Question,
 }
 
@@ -222,7 +224,13 @@ impl Scenario {
         serde_json::json!({
             "broken": self.broken,
             "load": self.load,
-            "expect": self.expect.iter().map(|each| (&each.question, each.within.as_secs())).collect::<Vec<_>>(),
+            "expect": self.expect.iter().map(|each| {
+                let mut essence = vec![serde_json::json!(each.question), each.within.as_secs().into()];
+                if each.unchanged {
+                    essence.push("unchanged".into());
+                }
+                essence
+            }).collect::<Vec<_>>(),
             "alert": self.alert,
             "heal": { "restart": self.heal.restart, "resolved_within": self.heal.resolved_within.as_secs() },
             "walk": self.walk.iter().map(|step| &step.question).collect::<Vec<_>>(),

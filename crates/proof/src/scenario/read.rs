@@ -234,6 +234,8 @@ impl RawQuestion {
 struct RawExpectation {
     name: Text<String>,
     within: Text<Duration>,
+    #[serde(default)]
+    unchanged: bool,
     promql: Option<Text<Template>>,
     traces: Option<RawTraces>,
     logs: Option<Text<Template>>,
@@ -258,6 +260,7 @@ impl Check for RawExpectation {
         Ok(Expectation {
             name: self.name.0,
             within: self.within.0,
+            unchanged: self.unchanged,
             question,
         })
     }

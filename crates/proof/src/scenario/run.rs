@@ -160,7 +160,8 @@ impl Run<'_> {
             ));
         }
         self.phase(Phase::Watching);
-        if self.watch(since).await {
+        let told = self.watch(since).await;
+        if told {
             self.phase(Phase::Walking);
             self.walk(since).await;
         }
@@ -172,7 +173,13 @@ impl Run<'_> {
         self.happened(Event::Healed);
         load.begin_again();
         self.phase(Phase::Resolving);
-        tokio::join!(self.recover(load), self.resolve(healing));
+        // What was never told has no end to be told.
+        let over = async {
+            if told {
+                self.resolve(healing).await;
+            }
+        };
+        tokio::join!(self.recover(load), over);
         Ok(())
     }
 
@@ -249,12 +256,21 @@ impl Run<'_> {
         })
     }
 
-    /// Waits for the symptoms and for the alert at once. True when the alert was told.
+    /// Waits for the symptoms and for the alert at once, then looks at what should be as it was.
+    /// True when the alert was told.
     async fn watch(&self, since: SystemTime) -> bool {
         let begin = Instant::now();
-        let expectations = self.scenario.expect.iter();
-        let seen = join_all(expectations.map(|each| self.expect(each, begin, since)));
-        let (_, told) = tokio::join!(seen, self.told(begin));
+        let (unchanged, symptoms): (Vec<_>, Vec<_>) =
+            self.scenario.expect.iter().partition(|each| each.unchanged);
+        let seen = symptoms
+            .into_iter()
+            .map(|each| self.expect(each, begin, since));
+        let (_, told) = tokio::join!(join_all(seen), self.told(begin));
+        let begin = Instant::now();
+        let seen = unchanged
+            .into_iter()
+            .map(|each| self.expect(each, begin, since));
+        join_all(seen).await;
         told
     }
 
