@@ -314,7 +314,7 @@ test('from an alert that fires to the SQL of a guilty trace, without typing', as
   const slow = load(['/users'], 12);
   try {
     await look('/slos', {}, async (page) => {
-      const alert = page.locator('.alerts li', { hasText: 'users-' }).filter({ hasText: 'firing' });
+      const alert = page.locator('.alerts li.critical', { hasText: 'users-' });
       await alert.first().waitFor({ timeout: 180_000 });
       // Four clicks.
       await alert.first().getByRole('link', { name: 'Slowest traces' }).click();
