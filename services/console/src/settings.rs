@@ -39,6 +39,12 @@ pub struct Settings {
     pub webhook: Url,
     /// `OTELCOL_HEALTH_URL`, default `http://127.0.0.1:13133`.
     pub collector: Url,
+    /// `TEMPO_URL` and `PYROSCOPE_URL`, where they run: asked by the proof only.
+    pub tempo: Option<Url>,
+    /// See [`Settings::tempo`].
+    pub pyroscope: Option<Url>,
+    /// `GRAFANA_PROVISIONING`: the directory whose links the proof follows.
+    pub grafana: Option<PathBuf>,
     /// `DATABASE_URL`: asked by the proof only.
     pub database: Option<String>,
 }
@@ -75,6 +81,9 @@ impl Settings {
             alertmanager: address("ALERTMANAGER_URL", 9093)?,
             webhook: address("WEBHOOK_URL", 8080)?,
             collector: address("OTELCOL_HEALTH_URL", 13133)?,
+            tempo: env::optional("TEMPO_URL", "an address")?,
+            pyroscope: env::optional("PYROSCOPE_URL", "an address")?,
+            grafana: env::optional("GRAFANA_PROVISIONING", "a directory")?,
             database: env::optional("DATABASE_URL", "postgres://user:password@host:port/name")?,
         })
     }

@@ -53,6 +53,9 @@ impl Console {
             alertmanager: url.clone(),
             webhook: url.clone(),
             collector: url,
+            tempo: None,
+            pyroscope: None,
+            grafana: None,
             database: None,
         };
         change(&mut settings);

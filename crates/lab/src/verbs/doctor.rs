@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::Lab;
 use crate::native::component::Component;
-use crate::native::provision::{self, Look, cargo, debian, golang, npm, on_path, system};
+use crate::native::provision::{self, Look, cargo, debian, golang, node, on_path, system};
 use crate::native::{client, components};
 use crate::printer::{self, BAD, BOLD, DIM, GOOD, WARN, megabytes, styled};
 
@@ -279,7 +279,7 @@ async fn tools() -> Vec<Finding> {
             on_path("node"),
             &["--version"],
             "builds the console's page",
-            Some(npm::hint()),
+            Some(node::hint()),
         )
         .await,
     );

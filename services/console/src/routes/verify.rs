@@ -134,9 +134,9 @@ async fn backends(app: &App) -> proof::Backends {
         alertmanager: Some(settings.alertmanager.clone()),
         collector: Some(settings.collector.clone()),
         postgres: settings.database.clone(),
-        tempo: None,
-        pyroscope: None,
-        grafana: None,
+        tempo: settings.tempo.clone(),
+        pyroscope: settings.pyroscope.clone(),
+        grafana: settings.grafana.clone(),
         absent,
     }
 }
@@ -152,6 +152,8 @@ fn part(component: &str) -> Option<Part> {
         "alertmanager" => Part::Alertmanager,
         "otel-collector" => Part::Collector,
         "postgres" => Part::Postgres,
+        "tempo" => Part::Tempo,
+        "pyroscope" => Part::Pyroscope,
         _ => return None,
     })
 }

@@ -28,7 +28,7 @@ async function look(path, options, then) {
   }
 }
 
-const PAGES = ['/', '/traces', '/logs', '/profiles', '/dashboards', '/slos'];
+const PAGES = ['/', '/traces', '/logs', '/profiles', '/dashboards', '/dashboards/lab-service', '/slos', '/incidents'];
 
 test('the lab: who calls whom, and that they are well', async () => {
   await look('/', {}, async (page) => {
@@ -152,7 +152,12 @@ test('dashboards: panels draw what Prometheus has', async (t) => {
     // 3 s on a quiet machine; this one may have other things to do.
     assert.ok(took < 8000, `drawn after ${took} ms`);
     // A point of the exemplars is a request, and leads to its trace.
-    await page.locator('.scatter circle').last().click({ timeout: 30_000 });
+    await page.locator('.scatter circle').first().waitFor({ timeout: 30_000 });
+    // The newest: Jaeger forgets with a restart, Prometheus does not.
+    await page.locator('.scatter circle').evaluateAll((points) => {
+      const newest = points.toSorted((a, b) => b.cx.baseVal.value - a.cx.baseVal.value)[0];
+      newest.dispatchEvent(new MouseEvent('click', { bubbles: true }));
+    });
     await page.getByRole('treeitem').first().waitFor();
     assert.deepEqual(page.wrongs, []);
   } finally {
@@ -167,7 +172,7 @@ test('objectives: every one, with its budget', async () => {
     for (const name of ['edge-availability', 'edge-latency', 'users-availability', 'users-latency']) {
       assert.ok(names.includes(name), `${name} of ${names.join(', ')}`);
     }
-    await page.locator('.objective', { hasText: 'users-latency' }).getByText(/^9\d\.\d+ %|^100\.000 %/).waitFor({ timeout: 90_000 });
+    await page.locator('.objective', { hasText: 'users-latency' }).getByText(/^\d+\.\d+ %$/).first().waitFor({ timeout: 90_000 });
   });
 });
 
@@ -187,11 +192,8 @@ test('a backend that is away is said, and is there again', async () => {
     await look('/traces', { errorsExpected: true }, async (page) => {
       await page.getByRole('alert').getByText(/jaeger cannot be reached/).first().waitFor();
       lab('start', 'jaeger');
-      await until('found again', 30, async () => {
-        const again = page.getByRole('button', { name: 'Try again' }).first();
-        if (await again.isVisible()) await again.click();
-        return (await page.locator('.results a').count()) > 0;
-      });
+      // It is asked again without a hand: Jaeger is back with an empty memory, then traces come.
+      await page.locator('.results a').first().waitFor({ timeout: 45_000 });
       assert.equal(await page.getByRole('alert').count(), 0);
     });
   } finally {
@@ -260,13 +262,48 @@ test('a narrow screen shows all of every page, in both themes', async () => {
     for (const path of PAGES) {
       await look(path, { colorScheme, viewport: { width: 400, height: 800 } }, async (page) => {
         await page.locator('main > *').first().waitFor();
-        await page.waitForLoadState('networkidle').catch(() => undefined);
-        const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-        assert.ok(over <= 0, `${path} is ${over} px too wide`);
+        await page.waitForLoadState('networkidle', { timeout: 3000 }).catch(() => undefined);
+        await until(`${path} fits`, 5, () => page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
         const theme = await page.evaluate(() => document.documentElement.dataset.theme);
         assert.equal(theme, colorScheme);
       });
     }
+  }
+});
+
+test('an incident: run from the page, watched to its end, walked from alert to cause', async (t) => {
+  const page = await open(browser, '/incidents?name=error-burst');
+  try {
+    const run = page.getByRole('button', { name: 'Run it' });
+    await run.or(page.getByRole('alert')).first().waitFor();
+    if ((await run.count()) === 0) {
+      t.skip('this checkout has no scenarios');
+      return;
+    }
+    await run.click();
+    // Not the run before.
+    await page.getByRole('button', { name: 'End it and heal' }).waitFor({ timeout: 30_000 });
+    for (const [what, seconds] of [
+      ['broken', 120],
+      ['the alert fires', 90],
+      ['it reached the webhook', 60],
+      ['healed', 60],
+      ['the end of the alert reached the webhook', 180],
+    ]) {
+      await page.locator('.timeline li', { hasText: what }).first().waitFor({ timeout: seconds * 1000 });
+      t.diagnostic(`${what}: ${await page.locator('.timeline li', { hasText: what }).first().locator('.when').innerText()}`);
+    }
+    await page.getByRole('heading', { name: 'The last run: everything was seen, told and healed' }).waitFor({ timeout: 30_000 });
+    // The walk leads through our own pages, to what this run left behind.
+    await page.locator('.walk').getByRole('link', { name: 'Traces', exact: true }).first().click();
+    await page.locator('.results a').first().waitFor({ timeout: 15_000 });
+    await page.goBack();
+    await page.locator('.walk').getByRole('link', { name: 'Log lines' }).first().click();
+    await page.locator('.line', { hasText: 'fails on purpose' }).first().waitFor({ timeout: 15_000 });
+    assert.deepEqual(page.wrongs, []);
+  } finally {
+    lab('fault', 'clear');
+    await page.context().close();
   }
 });
 
@@ -277,7 +314,7 @@ test('from an alert that fires to the SQL of a guilty trace, without typing', as
   const slow = load(['/users'], 12);
   try {
     await look('/slos', {}, async (page) => {
-      const alert = page.locator('.alerts li', { hasText: 'users-' }).filter({ hasText: 'firing' });
+      const alert = page.locator('.alerts li.critical', { hasText: 'users-' });
       await alert.first().waitFor({ timeout: 180_000 });
       // Four clicks.
       await alert.first().getByRole('link', { name: 'Slowest traces' }).click();

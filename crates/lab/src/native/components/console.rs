@@ -56,6 +56,10 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
             .env("LAB_CACHE_DIR", &lab.paths.cache);
     }
     let run = run
+        .env(
+            "GRAFANA_PROVISIONING",
+            lab.paths.root.join("infra/grafana/provisioning"),
+        )
         .env("CONSOLE_WEB", npm::page(lab, NAME, &PAGE)?)
         .env("LAB_STATE_FILE", lab.paths.state_file())
         // Whoever watches the lab is not part of what is watched.

@@ -3,6 +3,7 @@
 pub(crate) mod cargo;
 pub(crate) mod debian;
 pub(crate) mod golang;
+pub(crate) mod node;
 pub(crate) mod npm;
 pub(crate) mod system;
 

@@ -6,30 +6,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 
-use super::{Kind, Lane, Look, Progress, Scratch, Work, cache_lock, cargo, on_path, system};
+use super::node::{self, LookNode};
+use super::{Kind, Lane, Look, Progress, Scratch, Work, cache_lock, cargo};
 use crate::Lab;
 use crate::native::child;
 use crate::native::component::{Found, Page, Spec};
 
-/// What Vite asks for.
-const AT_LEAST: &[u32] = &[20, 19];
 /// Pages of the same component that stay in the cache.
 const KEEP: usize = 2;
 /// What is in the page's directory without being its source.
 const OTHER: [&str; 3] = ["node_modules", "dist", "tests"];
-
-/// How to get Node.
-pub(crate) fn hint() -> String {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "x64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!(
-        "curl -fsSL https://nodejs.org/dist/v22.12.0/node-v22.12.0-linux-{architecture}.tar.xz \
-         | sudo tar -C /usr/local --strip-components=1 -xJ"
-    )
-}
 
 pub(super) async fn look(lab: &Lab, component: &str, page: &Page) -> Look {
     let server = cargo::look(lab, page.server);
@@ -43,10 +29,10 @@ pub(super) async fn look(lab: &Lab, component: &str, page: &Page) -> Look {
         }
     };
     let is_built = directory.join("index.html").is_file();
-    if !is_built && let Err(reason) = node().await {
+    if !is_built && let LookNode::Missing(reason) = node::look(lab).await {
         return Look::Missing {
             reason,
-            hint: Some(hint()),
+            hint: Some(node::hint()),
         };
     }
     let work = |check, what: &str| {
@@ -61,18 +47,6 @@ pub(super) async fn look(lab: &Lab, component: &str, page: &Page) -> Look {
         Look::Work(server) if is_built => work(server.check, &server.what),
         Look::Work(_) | Look::Found(_) if !is_built => work(false, "building the page with npm"),
         other => other,
-    }
-}
-
-/// Node and npm, new enough.
-async fn node() -> Result<PathBuf, String> {
-    let needed = "Node.js 20.19 or newer, with npm, is needed to build its page";
-    let (Some(node), Some(npm)) = (on_path("node"), on_path("npm")) else {
-        return Err(needed.to_owned());
-    };
-    match system::version(&node, &["--version"]).await {
-        Some(version) if version.as_slice() >= AT_LEAST => Ok(npm),
-        _ => Err(format!("{} is too old: {needed}", node.display())),
     }
 }
 
@@ -101,7 +75,7 @@ async fn build_page(
     if target.join("index.html").is_file() {
         return Ok(());
     }
-    let npm = node().await.map_err(anyhow::Error::msg)?;
+    let node = node::get(lab, log, report).await?;
     // In a copy: the checkout stays as it is, and what somebody installed there plays no part.
     let scratch = Scratch::new(pages.join(format!(".{component}.tmp")))?;
     let source = lab.paths.root.join(page.directory);
@@ -122,10 +96,12 @@ async fn build_page(
         ("building the page with Vite", &["run", "build"][..]),
     ] {
         report(Progress::Doing(what.to_owned()));
-        let mut spec = Spec::new(&npm).env("NPM_CONFIG_UPDATE_NOTIFIER", "false");
+        let mut spec = Spec::new(node.npm())
+            .env("PATH", node.path())
+            .env("NPM_CONFIG_UPDATE_NOTIFIER", "false");
         spec.args = args.iter().map(Into::into).collect();
         spec.directory = Some(scratch.to_path_buf());
-        spec.nice = 10;
+        spec.nice = true;
         child::run(&spec, log, &lab.paths.state, "", |id| {
             report(Progress::Process(Some(id)));
         })

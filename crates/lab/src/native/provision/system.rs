@@ -75,6 +75,13 @@ fn dotted(version: &[u32]) -> String {
     parts.join(".")
 }
 
+/// A Python that can download wheels, some of which hold programs.
+pub(crate) async fn python_with_pip() -> Option<std::path::PathBuf> {
+    let python = on_path("python3")?;
+    output(&python, &["-m", "pip", "--version"]).await?;
+    Some(python)
+}
+
 /// The version a program tells, for a person.
 pub(crate) async fn version_text(program: &Path, args: &[&str]) -> Option<String> {
     version(program, args).await.map(|version| dotted(&version))

@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { useSearchParams } from 'react-router-dom';
+import { REFRESH } from '../../api/ask';
 import { searchTraces, getServices } from '../../api/jaeger';
 import type { Search } from '../../api/jaeger';
 import { Loading, Problem } from '../../parts/state';
@@ -30,13 +31,19 @@ export function searchOf(params: URLSearchParams, services: string[]): Search {
 export default function TracesPage() {
   useTitle('Traces');
   const [params, setParams] = useSearchParams();
-  const services = useQuery({ queryKey: ['services'], queryFn: getServices });
+  const services = useQuery({
+    queryKey: ['services'],
+    queryFn: getServices,
+    // A Jaeger that is away comes back, one that is empty is filled.
+    refetchInterval: (data, { state }) => (state.status === 'error' || data?.length === 0 ? REFRESH : false),
+  });
   const search = useMemo(() => searchOf(params, services.data ?? []), [params, services.data]);
   const found = useQuery({
     queryKey: ['traces', search],
     queryFn: () => searchTraces(search),
     enabled: search.service !== '',
     keepPreviousData: true,
+    refetchInterval: (data, { state }) => (state.status === 'error' || data?.length === 0 ? REFRESH : false),
   });
 
   const change = (next: Record<string, string>) => {
