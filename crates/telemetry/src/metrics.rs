@@ -422,26 +422,6 @@ mod tests {
         }
     }
 
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn what_the_process_takes_is_scraped() {
-        let metrics = Metrics::new(None, true, &[]);
-        metrics.runtime();
-        let page = metrics.exposition().unwrap();
-        for begin in [
-            "process_cpu_time_seconds_total{cpu_mode=\"user\"} ",
-            "process_cpu_time_seconds_total{cpu_mode=\"system\"} ",
-            "process_memory_usage_bytes ",
-        ] {
-            let line = page.lines().find_map(|line| line.strip_prefix(begin));
-            let value: f64 = line
-                .unwrap_or_else(|| panic!("{begin}\n{page}"))
-                .parse()
-                .unwrap();
-            assert!(value >= 0.0, "{page}");
-        }
-    }
-
     #[test]
     fn asked_for_twice_it_is_one_family() {
         let (metrics, series) = scraped();

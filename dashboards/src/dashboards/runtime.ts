@@ -66,8 +66,9 @@ export const runtime: Dashboard = {
           queries: [{
             expr: `${rate(`process_cpu_time_seconds_total{${OF}}`)} / ${rate(`${SERVER}_count{${OF}}`)}`, legend: '$service',
           }],
-          // The burn is on blocking threads: the workers stay idle, as they should.
-          reaction: { fault: { flags: { 'users-cpu-burn-ms': 'heavy' } }, variables: { service: 'users' }, above: 0.03 },
+          // The burn is on blocking threads: the workers stay idle, as they should. It ends by the clock, so that a busy machine
+          // gives it less CPU.
+          reaction: { fault: { flags: { 'users-cpu-burn-ms': 'heavy' } }, variables: { service: 'users' }, above: 0.005 },
         },
         {
           kind: 'lines', title: 'Memory', width: 8, unit: 'bytes', min: 0,

@@ -19,6 +19,9 @@ use crate::poll;
 use crate::report::{Failure, Link, Outcome, Report};
 use crate::verify::{Event, Tell};
 
+/// A slow panel may still show what was broken before: its rates are over five minutes.
+const LOOKS_BACK: Duration = Duration::from_secs(360);
+
 /// Something that is broken on purpose.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(untagged)]
@@ -239,6 +242,11 @@ async fn shows(
     }
     // A panel that shows the fault before there is one proves nothing.
     let before = join_all(watched.iter().map(|watched| {
+        let timeout = if watched.reaction.slow {
+            timeout.max(LOOKS_BACK)
+        } else {
+            timeout
+        };
         until(desk, watched, timeout, tell, move |value| {
             value <= watched.reaction.above
         })
