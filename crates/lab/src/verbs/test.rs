@@ -20,7 +20,7 @@ use crate::cli::Interrupted;
 use crate::compose::engine;
 use crate::native::child;
 use crate::native::component::{Found, Spec};
-use crate::native::provision::{self, Look, cargo, golang, on_path};
+use crate::native::provision::{self, Look, cargo, golang, node, on_path};
 use crate::native::{client, components};
 use crate::printer::{self, BAD, BOLD, DIM, GOOD, WARN, duration, styled};
 use crate::settings;
@@ -170,15 +170,18 @@ async fn lint(runner: &mut Runner<'_>) {
 /// What Grafana and the console load is what its source makes.
 async fn dashboards(runner: &mut Runner<'_>) {
     let name = "dashboards/generate --check";
-    if on_path("npm").is_none() {
-        runner.not_applicable(
-            name,
-            "Node.js 20 with npm is not here; to get it: https://nodejs.org/en/download",
-        );
-        return;
-    }
+    let log = runner.lab.paths.log("build-node");
+    let node = match node::get(runner.lab, &log, &|_| ()).await {
+        Ok(node) => node,
+        Err(why) => {
+            runner.not_applicable(name, &format!("{why:#}"));
+            return;
+        }
+    };
     let root = runner.lab.paths.root.clone();
-    let mut check = Spec::new(root.join("dashboards/generate")).arg("--check");
+    let mut check = Spec::new(root.join("dashboards/generate"))
+        .arg("--check")
+        .env("PATH", node.path());
     check.directory = Some(root);
     runner.step(name, Ok(check)).await;
 }
