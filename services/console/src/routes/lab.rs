@@ -91,7 +91,7 @@ const SIGNALS: [(&str, &str, &str, &str); 7] = [
     (
         "services",
         "otel-collector",
-        "log records",
+        "logs",
         "sum(rate(otelcol_receiver_accepted_log_records_total{job=\"otel-collector-internal\"}[1m]))",
     ),
     (
@@ -109,7 +109,7 @@ const SIGNALS: [(&str, &str, &str, &str); 7] = [
     (
         "otel-collector",
         "loki",
-        "log records",
+        "logs",
         "sum(rate(otelcol_exporter_sent_log_records_total{exporter=\"otlp_http/loki\"}[1m]))",
     ),
     (

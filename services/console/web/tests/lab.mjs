@@ -23,7 +23,7 @@ export function load(paths, atOnce) {
   let going = true;
   const worker = async () => {
     for (let index = 0; going; index++) {
-      await fetch(EDGE + paths[index % paths.length])
+      await fetch(EDGE + paths[index % paths.length], { signal: AbortSignal.timeout(15_000) })
         .then((answer) => answer.arrayBuffer())
         // A service that is away is what a test may want.
         .catch(() => undefined);

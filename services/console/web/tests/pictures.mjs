@@ -21,7 +21,7 @@ async function picture(name, path, { theme = 'light', width = 1280, height = 860
 try {
   // Rates are taken over a minute.
   const page = await open(browser, '/');
-  await until('rates', 120, async () => (await page.getByRole('button', { name: /^users, healthy, .*p95/ }).count()) > 0);
+  await until('a minute of requests', 150, async () => (await page.getByRole('button', { name: /^edge, healthy, 1\d\/s/ }).count()) > 0);
   await page.context().close();
   await picture('lab', '/', { ready: (page) => page.getByRole('button', { name: /^users, healthy, .*p95/ }).waitFor() });
   await picture('lab-narrow', '/', {
@@ -56,7 +56,7 @@ try {
       });
     },
   });
-  await picture('logs', '/logs?last=5', { theme: 'dark', ready: (page) => page.locator('.line.error').first().waitFor({ timeout: 30_000 }) });
+  await picture('logs', '/logs?last=5&level=warn', { theme: 'dark', ready: (page) => page.locator('.line.error').first().waitFor({ timeout: 30_000 }) });
   await picture('slos', '/slos', { ready: (page) => page.locator('.objective .spark').first().waitFor({ timeout: 60_000 }) });
   lab('fault', 'clear');
 

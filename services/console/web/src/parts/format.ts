@@ -25,7 +25,9 @@ export function digits(value: number): string {
 }
 
 export function rate(value: number): string {
-  return `${value < 0.001 ? '0' : digits(value)}/s`;
+  if (value < 0.001) return '0/s';
+  if (value < 0.1) return '<0.1/s';
+  return `${value < 10 ? String(Number(value.toFixed(1))) : digits(Math.round(value))}/s`;
 }
 
 export function percent(share: number): string {

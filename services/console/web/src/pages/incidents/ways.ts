@@ -23,7 +23,8 @@ export const traceIn = (answer: string | undefined): string | undefined => answe
 export function wayOf(question: Question, values: Values): Way | null {
   if ('promql' in question) return null;
   if ('logs' in question) {
-    const query = fill(question.logs, values);
+    // Nobody has chosen a trace yet: then the lines of all of them.
+    const query = fill(question.logs, values).replace(/\s*\|\s*trace_id\s*=\s*[`"]\$\{trace_id\}[`"]/, '');
     return { to: `/logs?${new URLSearchParams({ query, last: '15' }).toString()}`, label: 'Log lines', text: query };
   }
   if ('traces' in question) {
