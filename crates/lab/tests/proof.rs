@@ -76,6 +76,8 @@ fn without_a_lab_each_verb_says_how_to_start_one() {
     for args in [
         &["verify"][..],
         &["verify", "--json"],
+        &["verify", "--panels"],
+        &["verify", "--panels", "--react"],
         &["trace"],
         &["load"],
     ] {
@@ -99,6 +101,7 @@ fn wrong_requests_are_refused_before_anything_is_asked() {
         ),
         (&["verify", "--timeout", "0"], "--timeout"),
         (&["verify", "--timeout", "soon"], "--timeout"),
+        (&["verify", "--react"], "--panels"),
         (&["load", "--vus", "0"], "--vus"),
         (&["load", "--duration", "15"], "expected a time such as 30s"),
         (

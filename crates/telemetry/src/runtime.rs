@@ -25,14 +25,16 @@ enum Kind {
     UpDown,
 }
 
+/// One attribute or none, and a value.
+type Values = Vec<(Option<(&'static str, &'static str)>, f64)>;
+
 /// What is read, and how it is told.
 struct Reading<S: 'static> {
     name: &'static str,
     description: &'static str,
     unit: &'static str,
     kind: Kind,
-    /// Values, each with one attribute or none.
-    read: fn(&S) -> Vec<(Option<(&'static str, &'static str)>, f64)>,
+    read: fn(&S) -> Values,
 }
 
 impl<S> Clone for Reading<S> {
@@ -91,7 +93,7 @@ const TOKIO: [Reading<RuntimeMetrics>; 5] = [
     },
 ];
 
-fn one(value: f64) -> Vec<(Option<(&'static str, &'static str)>, f64)> {
+fn one(value: f64) -> Values {
     vec![(None, value)]
 }
 
@@ -300,9 +302,14 @@ mod tests {
         let waits = tokio::spawn(stopped);
         let busy = || value(&page(), "tokio_worker_busy_time_seconds_total{}");
         let before = busy();
-        tokio::spawn(async { std::thread::sleep(Duration::from_millis(30)) })
-            .await
-            .unwrap();
+        let work = async {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a task that blocks its worker is what is measured"
+            )]
+            std::thread::sleep(Duration::from_millis(30));
+        };
+        tokio::spawn(work).await.unwrap();
         // A worker counts its busy time when it goes to sleep, or about every millisecond of it.
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while busy() < before + 0.03 {

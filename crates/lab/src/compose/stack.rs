@@ -17,6 +17,8 @@ use crate::state::{ComponentState, Phase, State, now, write_atomically};
 
 /// How a state says that it is one of containers.
 pub(crate) const COMPOSE: &str = "compose";
+/// As the file names it.
+const PROJECT: &str = "observability-lab";
 /// The shipped file.
 pub(crate) const FILE: &str = "docker-compose.yaml";
 
@@ -41,10 +43,22 @@ impl<'a> Stack<'a> {
     }
 
     /// Containers, networks and volumes carry this name. A second lab has one of its own.
-    fn project(&self) -> Option<String> {
+    fn project(&self) -> String {
+        let given = std::env::var("COMPOSE_PROJECT_NAME").ok();
         let offset = self.lab.settings.port_offset;
-        let given = std::env::var_os("COMPOSE_PROJECT_NAME").is_some_and(|name| !name.is_empty());
-        (offset != 0 && !given).then(|| format!("observability-lab-{offset}"))
+        match given.filter(|name| !name.is_empty()) {
+            Some(name) => name,
+            None if offset == 0 => PROJECT.to_owned(),
+            None => format!("{PROJECT}-{offset}"),
+        }
+    }
+
+    /// Data that a stack without containers left.
+    pub(crate) async fn has_volumes(&self) -> anyhow::Result<bool> {
+        let label = format!("label=com.docker.compose.project={}", self.project());
+        let mut command = self.docker.command();
+        command.args(["volume", "ls", "--quiet", "--filter", &label]);
+        Ok(!output(command).await?.trim().is_empty())
     }
 
     fn overlay_file(&self) -> PathBuf {
@@ -55,9 +69,7 @@ impl<'a> Stack<'a> {
     pub(crate) fn compose(&self) -> Command {
         let paths = &self.lab.paths;
         let mut command = self.docker.compose(&paths.root);
-        if let Some(project) = self.project() {
-            command.arg("--project-name").arg(project);
-        }
+        command.arg("--project-name").arg(self.project());
         command.arg("--file").arg(paths.root.join(FILE));
         let overlay = self.overlay_file();
         if overlay.is_file() {

@@ -65,6 +65,11 @@ pub(crate) async fn up(lab: &Lab, offline: bool, json: bool) -> anyhow::Result<E
     }
     let started = attended(command).await;
     if let Err(error) = started {
+        if !offline && !error.is::<Interrupted>() {
+            lab.printer.note(
+                "where no registry can be reached: `./lab air-gap images make`, then `./lab up --engine compose --offline`",
+            );
+        }
         if error.is::<Interrupted>() && before.is_none() {
             lab.printer
                 .note("interrupted: stopping what this `up` started");
@@ -169,8 +174,8 @@ pub(crate) async fn down(lab: &Lab, volumes: bool) -> anyhow::Result<bool> {
     let Ok(stack) = Stack::find(lab).await else {
         return Ok(false);
     };
-    // Volumes can be there without a container.
-    if stack.look().await?.is_none() && !volumes {
+    let data_is_left = volumes && stack.has_volumes().await?;
+    if stack.look().await?.is_none() && !data_is_left {
         return Ok(false);
     }
     let mut command = stack.compose();

@@ -51,21 +51,6 @@ impl Tier {
     ];
 }
 
-impl Tier {
-    /// Who watches gives way to who is watched: an answer must not wait until a garbage collector of a
-    /// backend is done.
-    pub(crate) fn niceness(self) -> i32 {
-        let x = std::env::var("X_NICE")
-            .ok()
-            .and_then(|v| v.parse().ok())
-            .unwrap_or(5);
-        match self {
-            Self::Collector | Self::Backend => x,
-            Self::Front | Self::Service | Self::Database => 0,
-        }
-    }
-}
-
 /// Where a component's program comes from.
 pub(crate) enum Recipe {
     /// It is this program.
@@ -155,8 +140,8 @@ pub(crate) struct Spec {
     pub(crate) directory: Option<PathBuf>,
     /// What the child gets when the supervisor dies.
     pub(crate) death_signal: Signal,
-    /// Leaves the processor to those that serve: from 0, like everybody, to 19, only what is left.
-    pub(crate) nice: i32,
+    /// Leaves the processor to those that serve.
+    pub(crate) nice: bool,
     /// Talks to loopback only: variables of the caller that would send it elsewhere are removed.
     pub(crate) local: bool,
 }
@@ -170,7 +155,7 @@ impl Spec {
             user: None,
             directory: None,
             death_signal: Signal::SIGTERM,
-            nice: 0,
+            nice: false,
             local: false,
         }
     }

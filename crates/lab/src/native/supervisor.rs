@@ -530,8 +530,7 @@ impl Shared {
         let name = component.name;
         let log = self.lab.paths.log(name);
         let mark = &self.lab.paths.state;
-        let mut launch = (component.configure)(&self.lab, found)?;
-        launch.run.nice = component.tier.niceness();
+        let launch = (component.configure)(&self.lab, found)?;
         self.update(name, |state| {
             state.set(Phase::Starting, None);
             state.log = Some(log.clone());

@@ -10,7 +10,7 @@ use proof::{Backends, Report};
 use crate::Lab;
 use crate::cli::{Interrupted, WrongRequest};
 use crate::flags::{self, OFF};
-use crate::state::{Act, Phase};
+use crate::state::{Act, Phase, State};
 use crate::verbs::up::Signals;
 use crate::verbs::{restart, verify};
 
@@ -49,12 +49,13 @@ pub(crate) async fn verify(
 
 pub(crate) async fn react(
     lab: &Lab,
+    state: &State,
     backends: &Backends,
     options: &Options,
 ) -> anyhow::Result<Report> {
     let dashboards = dashboards(lab)?;
     let reactions = Reactions::load(&lab.paths.root.join("dashboards/reactions.json"))?;
-    healthy(lab, &reactions)?;
+    healthy(lab, state, &reactions)?;
     let mut signals = Signals::listen()?;
     let make = async |fault: &Fault, broken: bool| {
         let made = make(lab, fault, broken).await;
@@ -79,7 +80,7 @@ pub(crate) async fn react(
 }
 
 /// Whoever breaks the lab already wants to keep it so, and would hide what is made here.
-fn healthy(lab: &Lab, reactions: &Reactions) -> anyhow::Result<()> {
+fn healthy(lab: &Lab, state: &State, reactions: &Reactions) -> anyhow::Result<()> {
     let on: Vec<String> = flags::current(&lab.paths)?
         .list()
         .into_iter()
@@ -93,7 +94,6 @@ fn healthy(lab: &Lab, reactions: &Reactions) -> anyhow::Result<()> {
         );
         return Err(WrongRequest(text).into());
     }
-    let state = lab.running()?.context("no lab is running")?;
     for fault in reactions.faults() {
         if let Fault::Stop { stop } = fault {
             let component = state.component(stop);
@@ -117,7 +117,11 @@ async fn make(lab: &Lab, fault: &Fault, broken: bool) -> anyhow::Result<()> {
         }
         Fault::Stop { stop } => {
             let act = if broken { Act::Stop } else { Act::Start };
-            restart::carry_out(lab, act, vec![stop.clone()]).await?;
+            if lab.running()?.is_some() {
+                restart::carry_out(lab, act, vec![stop.clone()]).await?;
+            } else {
+                restart::ask(lab, act, vec![stop.clone()]).await?;
+            }
         }
     }
     Ok(())

@@ -59,7 +59,7 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     let (report, noun) = if args.panels {
         let options = panels::options(lab, timeout(180))?;
         let report = if args.react {
-            panels::react(lab, &backends, &options).await?
+            panels::react(lab, &state, &backends, &options).await?
         } else {
             panels::verify(lab, &backends, &options).await?
         };
@@ -140,15 +140,23 @@ pub(crate) fn backends(lab: &Lab, state: &State) -> anyhow::Result<Backends> {
         alertmanager: url(Port::Alertmanager)?,
         collector: url(Port::OtelcolHealth)?,
         postgres: Some(lab.database_url(Some(state))),
-        // Natively they cannot be had.
-        tempo: None,
-        pyroscope: None,
+        tempo: in_image(state, "tempo"),
+        pyroscope: in_image(state, "pyroscope"),
         grafana: Some(lab.paths.root.join("infra/grafana/provisioning")),
         absent: absent(state),
     })
 }
 
-/// Parts without an address natively.
+/// The address of what comes as an image only.
+fn in_image(state: &State, name: &str) -> Option<url::Url> {
+    let component = state.component(name)?;
+    why_absent(component)
+        .is_none()
+        .then(|| component.address.as_deref()?.parse().ok())
+        .flatten()
+}
+
+/// Parts that come as images only.
 const COMPOSE_ONLY: [(Part, &str); 2] = [(Part::Tempo, "tempo"), (Part::Pyroscope, "pyroscope")];
 
 fn absent(state: &State) -> BTreeMap<Part, String> {

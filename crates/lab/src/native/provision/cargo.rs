@@ -80,7 +80,7 @@ pub(super) async fn build(
         spec = spec.arg("--bin").arg(program);
     }
     spec.directory = Some(lab.paths.root.clone());
-    spec.nice = 10;
+    spec.nice = true;
     let building = child::run(&spec, log, &lab.paths.state, "", |id| {
         report(Progress::Process(Some(id)));
     });

@@ -106,7 +106,7 @@ pub(super) async fn build(
         .env("GOWORK", "off")
         .env("GOFLAGS", "-buildvcs=false");
     spec.directory = Some(lab.paths.root.join(directory));
-    spec.nice = 10;
+    spec.nice = true;
 
     let building = child::run(&spec, log, &lab.paths.state, "", |id| {
         report(Progress::Process(Some(id)));

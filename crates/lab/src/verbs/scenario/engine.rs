@@ -70,11 +70,14 @@ impl Engine for Native<'_> {
     fn trouble(&self) -> Result<Option<String>, String> {
         let state = self.lab.running().map_err(text)?;
         let state = state.ok_or("the lab does not run any more")?;
+        let matters =
+            |name: &str| name == "postgres" || PARTS.iter().any(|(part, _)| *part == name);
         let ill = state.components.iter().find(|component| {
-            !matches!(
-                component.phase,
-                Phase::Healthy | Phase::Missing | Phase::ComposeOnly
-            )
+            matters(&component.name)
+                && !matches!(
+                    component.phase,
+                    Phase::Healthy | Phase::Missing | Phase::ComposeOnly
+                )
         });
         Ok(ill.map(|component| format!("{} is {}", component.name, component.phase.name())))
     }
