@@ -59,7 +59,7 @@ pub(crate) struct Config {
 const PLAIN: Config = Config {
     name: "off",
     chain: Chain::Rust,
-    what: "`OTEL_SDK_DISABLED=true`; lines on standard output are written, as in all that follow",
+    what: "`OTEL_SDK_DISABLED=true`",
     env: DISABLED,
     edge: &[],
     users: &[],

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
 import react from '@vitejs/plugin-react';
 
@@ -8,6 +9,12 @@ export default defineConfig({
   plugins: [react()],
   // A dependency of the charts asks for Node's name of the global object.
   define: { global: 'globalThis' },
+  // Named here, too: older npm does not put the stub where the lockfile says.
+  resolve: {
+    alias: {
+      '@module-federation/enhanced/runtime': fileURLToPath(new URL('stubs/federation/runtime.js', import.meta.url)),
+    },
+  },
   build: {
     target: 'es2022',
     // Nothing inlined as data: what is not a file of ours, the page's policy refuses.

@@ -278,7 +278,7 @@ async fn tools() -> Vec<Finding> {
             "node",
             on_path("node"),
             &["--version"],
-            "builds the console's page",
+            "builds the console's page; where it is absent it comes as a Python wheel",
             Some(node::hint()),
         )
         .await,

@@ -21,8 +21,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(600);
 /// A page whose end was not told by then never is: the lab was stopped in between.
 const FORGOTTEN: Duration = Duration::from_secs(180);
-/// People ask for so long before something breaks: two scrapes.
-const LEAD: Duration = Duration::from_secs(10);
+/// People ask for so long before something breaks: a scrape sees them.
+const LEAD: Duration = Duration::from_secs(6);
 /// So long a lab may take for its first good answers.
 const FIRST_ANSWERS: Duration = Duration::from_secs(30);
 /// So long a step of the walk may take; what it leads to may still be on its way.

@@ -72,7 +72,7 @@ pub(crate) async fn get(lab: &Lab, log: &Path, report: &dyn Fn(Progress)) -> any
         LookNode::Missing(reason) => anyhow::bail!("{reason}; to get it: {}", hint()),
     };
     let home = home(lab);
-    let _lock = cache_lock(&home.with_extension("lock"), report).await?;
+    let _lock = cache_lock(&home.with_file_name("node.lock"), report).await?;
     let node = Node(bin(&home));
     if is_executable(&node.0.join("node")) {
         return Ok(node);

@@ -155,6 +155,11 @@ async fn run_them(
     wait: Duration,
 ) -> anyhow::Result<ExitCode> {
     let scenarios = choose(lab, names)?;
+    if lab.running()?.is_none() {
+        bail!(
+            "no native lab is running, so there is nothing to break; `./lab up --engine native` starts one"
+        );
+    }
     let Some(_turn) = record::turn(lab)? else {
         return Err(already_running(lab)?.into());
     };

@@ -1,4 +1,4 @@
-import { ask } from './ask';
+import { AskError, ask } from './ask';
 
 interface Tag {
   key: string;
@@ -132,10 +132,16 @@ export async function getOperations(service: string): Promise<string[]> {
   return (answer.data ?? []).sort();
 }
 
+/** `null` when Jaeger has not seen it. */
 export async function getTrace(id: string): Promise<Trace | null> {
-  const answer = await ask<Answer<TraceJson[]>>(`${API}/traces/${encodeURIComponent(id)}`);
-  const json = answer.data?.[0];
-  return json ? toTrace(json) : null;
+  try {
+    const answer = await ask<Answer<TraceJson[]>>(`${API}/traces/${encodeURIComponent(id)}`);
+    const json = answer.data?.[0];
+    return json ? toTrace(json) : null;
+  } catch (error) {
+    if (error instanceof AskError && error.status === 404) return null;
+    throw error;
+  }
 }
 
 export async function searchTraces(search: Search): Promise<Trace[]> {

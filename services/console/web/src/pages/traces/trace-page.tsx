@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { Link, useParams, useSearchParams } from 'react-router-dom';
 import { getTrace } from '../../api/jaeger';
+import type { Trace } from '../../api/jaeger';
 import { getLines, quote } from '../../api/loki';
 import { serviceColour } from '../../parts/colour';
 import { clock, micros, percent, plural } from '../../parts/format';
@@ -15,6 +16,16 @@ const ID = /^[0-9a-f]{16,32}$/i;
 /** Log lines of one trace that are fetched: enough for anything a person reads. */
 const MOST_LINES = 1000;
 
+/** How often a trace is asked for that may not be whole, in milliseconds. */
+const AGAIN = 2000;
+/** For so long after its last span, in microseconds. */
+const YOUNG = 20_000_000;
+
+function isYoung(trace: Trace): boolean {
+  const now = Date.now() * 1000;
+  return trace.spans.some(({ start, duration }) => now - (start + duration) < YOUNG);
+}
+
 export default function TracePage() {
   const id = useParams()['id'] ?? '';
   useTitle(`Trace ${id.slice(0, 8)}`);
@@ -22,8 +33,8 @@ export default function TracePage() {
     queryKey: ['trace', id],
     queryFn: () => getTrace(id),
     enabled: ID.test(id),
-    // It may be on its way still: spans come in the order in which they end.
-    refetchInterval: (data) => (data === null ? 2000 : false),
+    // It may be on its way still: each service sends its spans in its own time.
+    refetchInterval: (data, { state }) => (state.status !== 'error' && (!data || isYoung(data)) ? AGAIN : false),
   });
   const tree = useMemo(() => (trace.data ? treeOf(trace.data) : null), [trace.data]);
 
@@ -38,12 +49,7 @@ export default function TracePage() {
     );
   }
   if (trace.isError) {
-    const missing = trace.error instanceof Error && /not found/i.test(trace.error.message);
-    return missing ? (
-      <NotFound id={id} again={() => void trace.refetch()} />
-    ) : (
-      <Problem what="The trace cannot be shown" error={trace.error} again={() => void trace.refetch()} />
-    );
+    return <Problem what="The trace cannot be shown" error={trace.error} again={() => void trace.refetch()} />;
   }
   if (trace.data === null) return <NotFound id={id} again={() => void trace.refetch()} />;
   if (!tree) return <Loading what="the trace" />;
@@ -82,6 +88,7 @@ function View({ tree }: { tree: Tree }) {
         limit: MOST_LINES,
         oldestFirst: true,
       }),
+    refetchInterval: () => (Date.now() * 1000 - tree.end < YOUNG ? AGAIN : false),
   });
   const select = (span: string | null) => {
     const next = new URLSearchParams(params);
