@@ -24,7 +24,7 @@ impl TestLab {
     fn with_own_checkout() -> Self {
         let mut lab = Self::new();
         let root = lab.directory.path().join("root");
-        for path in ["infra", "slo", "services/albums"] {
+        for path in ["infra", "slo", "services/albums", "services/console/web"] {
             copy(&checkout().join(path), &root.join(path));
         }
         std::fs::create_dir_all(root.join("crates/lab")).unwrap();
@@ -124,8 +124,11 @@ fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
+        let name = path.file_name().unwrap();
+        let target = to.join(name);
+        if name == "node_modules" {
+            // What npm brought; large, and no part of the checkout.
+        } else if path.is_dir() {
             copy(&path, &target);
         } else {
             std::fs::copy(&path, &target).unwrap();

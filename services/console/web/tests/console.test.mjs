@@ -1,7 +1,7 @@
 // Every page on the real lab: what it shows is what the backends have.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { launch, open } from './browser.mjs';
+import { CONSOLE, launch, open } from './browser.mjs';
 import { lab, load, sendLog, sendTrace, until, EDGE } from './lab.mjs';
 
 let browser;
@@ -55,6 +55,8 @@ test('first paint within 1.5 s, and nothing is asked of anybody else', async () 
 test('a trace: from a search to the SQL, and on to its log lines', async () => {
   const answer = await fetch(`${EDGE}/users`);
   const id = answer.headers.get('traceparent').split('-')[1];
+  // Asked for before it is stored, it would be a 404, which the browser tells as an error.
+  await until('the trace in Jaeger', 15, async () => (await fetch(`${CONSOLE}/proxy/jaeger/api/traces/${id}`)).ok);
   await look('/traces', {}, async (page) => {
     await page.locator('.results a').first().waitFor({ timeout: 30_000 });
     await page.getByLabel('or open a trace by its id').fill(answer.headers.get('traceparent'));
@@ -122,7 +124,8 @@ test('logs: filters become LogQL, and a mistake is told by Loki', async () => {
 });
 
 test('a profile: what the CPU did, by kind of request', async () => {
-  const work = load(['/users'], 4);
+  // Enough that a hundred looks a second meet a request that takes less than a millisecond.
+  const work = load(['/users'], 4, 0);
   try {
     await look('/profiles?service=users&seconds=2', {}, async (page) => {
       await page.getByRole('button', { name: 'Take a profile' }).click();

@@ -18,8 +18,8 @@ export function lab(...args) {
 /** Between two requests of one of them, in milliseconds: people think. */
 const PAUSE = 100;
 
-/** Requests until `stop` is called, so many at once. */
-export function load(paths, atOnce) {
+/** Requests until `stop` is called, so many at once, with a pause of so many milliseconds after each. */
+export function load(paths, atOnce, pause = PAUSE) {
   let going = true;
   const worker = async () => {
     for (let index = 0; going; index++) {
@@ -27,7 +27,7 @@ export function load(paths, atOnce) {
         .then((answer) => answer.arrayBuffer())
         // A service that is away is what a test may want.
         .catch(() => undefined);
-      await new Promise((later) => setTimeout(later, PAUSE));
+      await new Promise((later) => setTimeout(later, pause));
     }
   };
   const workers = Array.from({ length: atOnce }, worker);
