@@ -322,7 +322,7 @@ struct Session<'a> {
     paths: &'a Paths,
     printer: &'a Printer,
     profile: Profile,
-    load_average: f64,
+    busy_before: f64,
     json: bool,
     save: bool,
 }
@@ -345,7 +345,7 @@ impl<'a> Session<'a> {
         configs: &[&'static Config],
     ) -> anyhow::Result<Self> {
         let profile = common.profile.unwrap_or(profile);
-        let load_average = machine::load_average();
+        let busy_before = machine::busy().await;
         lab::prepare(paths).await?;
         let wrk = lab::provide(paths, "wrk").await?;
         let mut programs = Programs::default();
@@ -371,7 +371,7 @@ impl<'a> Session<'a> {
             paths,
             printer,
             profile,
-            load_average,
+            busy_before,
             json: common.json,
             save: common.save,
         })
@@ -389,11 +389,11 @@ impl<'a> Session<'a> {
 
     async fn machine(&self) -> Machine {
         let mut machine =
-            Machine::look(&self.paths.root, self.profile.name(), self.load_average).await;
+            Machine::look(&self.paths.root, self.profile.name(), self.busy_before).await;
         if machine.was_busy() {
             self.printer.note(format_args!(
-                "  warning: the machine was busy before this began (load average {} on {} cores): figures will be worth little",
-                self.load_average, machine.cores
+                "  warning: the machine was busy before this began ({:.1} of {} processors): figures will be worth little",
+                self.busy_before, machine.cores
             ));
         }
         machine.versions.extend(self.lab.sources());

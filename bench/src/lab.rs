@@ -330,6 +330,9 @@ fn lab_command(paths: &Paths, args: &[&str]) -> anyhow::Result<tokio::process::C
         .env("LAB_ROOT", &paths.root)
         .env("LAB_STATE_DIR", paths.work.join("state"))
         .env("LAB_PORT_OFFSET", offset()?.to_string())
+        // Else Linux gives the backends half of the processors whatever the services ask for, or lets them fall
+        // behind: sessions have equal shares (autogroup). Under `lab up` backends and services are in one.
+        .env("LAB_SESSION", "caller")
         // `.env` of a person's lab must not move single ports of this one onto theirs, and engines stay native.
         .env_remove("LAB_ENGINE");
     Ok(command)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,26 +22,58 @@ pub(crate) struct Machine {
     /// How the services were built.
     pub(crate) profile: String,
     pub(crate) versions: BTreeMap<String, String>,
-    /// Processes that wanted to run in the minute before the bench began.
+    /// So many processors were busy just before the bench began.
     #[serde(default)]
-    pub(crate) load_average: f64,
+    pub(crate) busy_before: f64,
 }
 
-/// Processes that wanted to run in the last minute, on average.
-pub(crate) fn load_average() -> f64 {
-    std::fs::read_to_string("/proc/loadavg")
-        .ok()
-        .and_then(|text| text.split(' ').next()?.parse().ok())
-        .unwrap_or_default()
+/// How long others are watched before the bench begins.
+const WATCH: Duration = Duration::from_secs(3);
+/// More than this of one processor, and the figures are worth little.
+const MOST_BUSY: f64 = 0.25;
+
+/// How many processors are busy, over a few seconds. The load average would tell of the minute before,
+/// in which the bench itself was compiled.
+pub(crate) async fn busy() -> f64 {
+    let ticks = || {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        ticks(&stat)
+    };
+    let before = ticks();
+    tokio::time::sleep(WATCH).await;
+    match (before, ticks()) {
+        (Some(before), Some(after)) => share(before, after) * cores() as f64,
+        _ => 0.0,
+    }
+}
+
+/// Those of all processors in which something ran, and all.
+fn ticks(stat: &str) -> Option<(u64, u64)> {
+    let mut fields = stat.lines().next()?.split_whitespace().skip(1);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    let (user, nice, system) = (next()?, next()?, next()?);
+    let (idle, waiting) = (next()?, next()?);
+    let (interrupts, soft_interrupts) = (next()?, next()?);
+    let busy = user + nice + system + interrupts + soft_interrupts;
+    Some((busy, busy + idle + waiting))
+}
+
+fn share(before: (u64, u64), after: (u64, u64)) -> f64 {
+    let all = after.1.saturating_sub(before.1).max(1);
+    after.0.saturating_sub(before.0) as f64 / all as f64
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Machine {
     /// Something else ran when the bench began: its figures are worth little.
     pub(crate) fn was_busy(&self) -> bool {
-        self.load_average > self.cores as f64 / 2.0
+        self.busy_before > MOST_BUSY
     }
 
-    pub(crate) async fn look(root: &Path, profile: &str, load_average: f64) -> Self {
+    pub(crate) async fn look(root: &Path, profile: &str, busy_before: f64) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let mut versions = BTreeMap::new();
         for (name, program, args) in [
@@ -56,7 +89,7 @@ impl Machine {
                 .strftime("%Y-%m-%d %H:%M UTC")
                 .to_string(),
             cpu: value(&read("/proc/cpuinfo"), "model name").unwrap_or_default(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: cores(),
             memory_gib: value(&read("/proc/meminfo"), "MemTotal")
                 .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
                 .map_or(0, |kib| (kib + 524_288) / 1_048_576),
@@ -75,7 +108,7 @@ impl Machine {
             .unwrap_or_else(|| "unknown".to_owned()),
             profile: profile.to_owned(),
             versions,
-            load_average,
+            busy_before,
         }
     }
 
@@ -83,8 +116,8 @@ impl Machine {
     pub(crate) fn line(&self) -> String {
         let busy = if self.was_busy() {
             format!(
-                "; **the machine was busy with other work (load average {} before it began): only instruction counts can be trusted**",
-                self.load_average
+                "; **the machine was busy with other work ({:.1} of {} processors before it began): only instruction counts can be trusted**",
+                self.busy_before, self.cores
             )
         } else {
             String::new()
@@ -110,9 +143,7 @@ async fn said(program: &str, args: &[&str], directory: &Path) -> Option<String> 
         .current_dir(directory)
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null());
-    let output = child::output(command, std::time::Duration::from_secs(20))
-        .await
-        .ok()?;
+    let output = child::output(command, Duration::from_secs(20)).await.ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
 }
@@ -131,13 +162,21 @@ mod tests {
 
     #[test]
     fn a_busy_machine_is_said_to_be() {
-        let machine = |load_average| Machine {
+        let machine = |busy_before| Machine {
             cores: 2,
-            load_average,
+            busy_before,
             ..Machine::default()
         };
-        assert!(machine(14.7).line().contains("load average 14.7"));
-        assert!(!machine(0.4).line().contains("busy"));
+        assert!(machine(1.2).line().contains("(1.2 of 2 processors"));
+        assert!(!machine(0.1).line().contains("busy"));
+    }
+
+    #[test]
+    fn busy_processors_are_counted() {
+        let before = ticks("cpu  100 0 50 800 40 5 5 0 0 0\ncpu0 1 1 1 1 1 1 1 0 0 0\n");
+        assert_eq!(before, Some((160, 1000)));
+        assert_eq!(ticks("intr 5\n"), None);
+        assert!((share((160, 1000), (310, 1300)) - 0.5).abs() < 1e-9);
     }
 
     #[test]

@@ -102,6 +102,9 @@ pub(crate) const IGNORE_SYSTEM: &str = "LAB_IGNORE_SYSTEM";
 pub(crate) const COLLECTOR_CONFIG: &str = "LAB_OTELCOL_CONFIG";
 /// Where Jaeger keeps traces: `memory` or `badger` (on disk).
 pub(crate) const JAEGER_STORE: &str = "LAB_JAEGER_STORE";
+/// `caller`: the lab stays in the session of whoever starts it. Linux shares processors between sessions
+/// before it shares them between processes: a measurement wants both sides in one.
+pub(crate) const SESSION: &str = "LAB_SESSION";
 /// The engine, when `--engine` is not given.
 pub(crate) const ENGINE: &str = "LAB_ENGINE";
 

@@ -78,10 +78,10 @@ fn start(
         if Pid::parent() != parent {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if nice {
+        if nice != 0 {
             #[expect(unsafe_code, reason = "nix has no setpriority")]
             // SAFETY: a plain system call on the calling process.
-            let _best_effort = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+            let _best_effort = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
         }
         Ok(())
     };

@@ -87,6 +87,18 @@ pub(crate) async fn lasting_conflicts(lab: &Lab, ours: Option<&State>) -> Vec<Co
     }
 }
 
+/// No terminal, and no Ctrl-C that is meant for `up`.
+fn in_own_session(command: &mut std::process::Command) {
+    #[expect(unsafe_code, reason = "only a hook between fork and exec can do this")]
+    // SAFETY: the hook makes one async-signal-safe system call and does not allocate.
+    unsafe {
+        command.pre_exec(|| {
+            nix::unistd::setsid()?;
+            Ok(())
+        });
+    }
+}
+
 /// Starts a detached supervisor and waits for its first state. `mine` is set before the first
 /// wait: from then on there is something to stop.
 pub(crate) async fn start(lab: &Lab, mine: &mut Option<ProcessId>) -> anyhow::Result<()> {
@@ -105,14 +117,10 @@ pub(crate) async fn start(lab: &Lab, mine: &mut Option<ProcessId>) -> anyhow::Re
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err);
-    #[expect(unsafe_code, reason = "only a hook between fork and exec can do this")]
-    // SAFETY: the hook makes one async-signal-safe system call and does not allocate.
-    unsafe {
-        // A session of its own: no terminal, no Ctrl-C meant for `up`.
-        command.pre_exec(|| {
-            nix::unistd::setsid()?;
-            Ok(())
-        });
+    if std::env::var_os(settings::SESSION).is_some_and(|session| session == "caller") {
+        command.process_group(0);
+    } else {
+        in_own_session(&mut command);
     }
     let mut process = command
         .spawn()

@@ -49,6 +49,15 @@ impl Tier {
         Self::Backend,
         Self::Database,
     ];
+
+    /// On few processors those who are watched come before those who watch: telemetry waits where it
+    /// is made for as long as a burst takes.
+    pub(crate) fn nice(self) -> i32 {
+        match self {
+            Self::Collector | Self::Backend => 5,
+            Self::Front | Self::Service | Self::Database => 0,
+        }
+    }
 }
 
 /// Where a component's program comes from.
@@ -140,8 +149,8 @@ pub(crate) struct Spec {
     pub(crate) directory: Option<PathBuf>,
     /// What the child gets when the supervisor dies.
     pub(crate) death_signal: Signal,
-    /// Leaves the processor to those that serve.
-    pub(crate) nice: bool,
+    /// How far it leaves the processor to those that serve: 0 is as others, 19 is last.
+    pub(crate) nice: i32,
     /// Talks to loopback only: variables of the caller that would send it elsewhere are removed.
     pub(crate) local: bool,
 }
@@ -155,7 +164,7 @@ impl Spec {
             user: None,
             directory: None,
             death_signal: Signal::SIGTERM,
-            nice: false,
+            nice: 0,
             local: false,
         }
     }

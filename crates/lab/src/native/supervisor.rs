@@ -530,7 +530,8 @@ impl Shared {
         let name = component.name;
         let log = self.lab.paths.log(name);
         let mark = &self.lab.paths.state;
-        let launch = (component.configure)(&self.lab, found)?;
+        let mut launch = (component.configure)(&self.lab, found)?;
+        launch.run.nice = component.tier.nice();
         self.update(name, |state| {
             state.set(Phase::Starting, None);
             state.log = Some(log.clone());

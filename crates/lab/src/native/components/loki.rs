@@ -48,6 +48,8 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
         .arg("-config.expand-env=true");
     run = run
         .env("LOKI_DATA", &data)
+        // Grafana shows them, and is in containers only.
+        .env("LOKI_PATTERNS", "false")
         // Near it Go collects more often; at rest it is far away.
         .env("GOMEMLIMIT", "400MiB");
     let mut launch = Launch::new(run);

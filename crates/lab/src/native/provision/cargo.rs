@@ -80,7 +80,7 @@ pub(super) async fn build(
         spec = spec.arg("--bin").arg(program);
     }
     spec.directory = Some(lab.paths.root.clone());
-    spec.nice = true;
+    spec.nice = super::BUILD_NICE;
     let building = child::run(&spec, log, &lab.paths.state, "", |id| {
         report(Progress::Process(Some(id)));
     });

@@ -106,7 +106,7 @@ pub(super) async fn build(
         .env("GOWORK", "off")
         .env("GOFLAGS", "-buildvcs=false");
     spec.directory = Some(lab.paths.root.join(directory));
-    spec.nice = true;
+    spec.nice = super::BUILD_NICE;
 
     let building = child::run(&spec, log, &lab.paths.state, "", |id| {
         report(Progress::Process(Some(id)));

@@ -18,6 +18,9 @@ use crate::Lab;
 use crate::native::component::{Component, Found, Page, Recipe, Source};
 use crate::process::ProcessId;
 
+/// A build takes what others leave.
+pub(crate) const BUILD_NICE: i32 = 10;
+
 /// What a first, quick look says.
 pub(crate) enum Look {
     Found(Found),

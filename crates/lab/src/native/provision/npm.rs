@@ -101,7 +101,7 @@ async fn build_page(
             .env("NPM_CONFIG_UPDATE_NOTIFIER", "false");
         spec.args = args.iter().map(Into::into).collect();
         spec.directory = Some(scratch.to_path_buf());
-        spec.nice = true;
+        spec.nice = super::BUILD_NICE;
         child::run(&spec, log, &lab.paths.state, "", |id| {
             report(Progress::Process(Some(id)));
         })
