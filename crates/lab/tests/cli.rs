@@ -168,7 +168,7 @@ fn scenarios_that_cannot_run_end_with_2_and_say_why() {
         .is(2, "error-burst is named twice");
     place
         .lab(&["scenario", "run", "error-burst"])
-        .is(1, "no native lab is running, so there is nothing to break");
+        .is(1, "no lab is running, so there is nothing to break");
     let heal = place.lab(&["scenario", "heal"]);
     heal.is(0, "");
     assert!(heal.out.contains("no scenario has left anything broken"));

@@ -4,6 +4,8 @@
 
 #[expect(dead_code, reason = "these tests need a part of it only")]
 mod common;
+#[path = "common/incident.rs"]
+mod incident;
 
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -96,17 +98,7 @@ fn four_incidents_are_seen_told_healed_and_their_end_is_told() {
     let reports: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     assert!(output.status.success(), "{reports:#?}");
     assert_eq!(reports.len(), FOUR.len());
-    for report in &reports {
-        let timeline = report["timeline"].as_array().unwrap();
-        let at = |event: &str| {
-            let moment = timeline.iter().find(|moment| moment["event"] == event);
-            moment.unwrap_or_else(|| panic!("no {event} in {report:#}"))["at"]
-                .as_f64()
-                .unwrap()
-        };
-        let order = ["injected", "firing", "notified", "healed", "resolved"].map(at);
-        assert!(order.is_sorted(), "{report:#}");
-    }
+    reports.iter().for_each(incident::went_in_order);
     assert_eq!(lab.flags_on(), [""; 0]);
 }
 

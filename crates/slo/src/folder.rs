@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::{Objective, ParseError};
+use crate::Objective;
 
 /// One file, and the objective in it or what is wrong with it.
 #[derive(Debug)]
@@ -17,22 +17,9 @@ pub struct Source {
 /// Why a file gives no objective.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It cannot be read.
-    #[error("{}: cannot be read: {error}", path.display())]
-    Unreadable {
-        /// Where it is.
-        path: PathBuf,
-        /// What the system says.
-        error: std::io::Error,
-    },
-    /// What is in it is wrong.
-    #[error("{}{}{error}", path.display(), if error.place.is_some() { ":" } else { ": " })]
-    Wrong {
-        /// Where it is.
-        path: PathBuf,
-        /// What is wrong, and where.
-        error: ParseError,
-    },
+    /// It cannot be read, or what is in it is wrong.
+    #[error(transparent)]
+    File(#[from] yaml_file::FileError),
     /// Its rules would be mixed up with those of another.
     #[error("{}: metadata.name: expected a name of its own, found {name:?}, which {} has", path.display(), other.display())]
     Twice {
@@ -50,46 +37,27 @@ pub enum FileError {
 /// # Errors
 /// The folder cannot be read. A file that is wrong is part of the result.
 pub fn read_folder(folder: &Path) -> std::io::Result<Vec<Source>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let is_yaml = path
-            .extension()
-            .is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_yaml && path.is_file() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
     let mut names: BTreeMap<String, PathBuf> = BTreeMap::new();
-    Ok(paths
+    Ok(yaml_file::files(folder)?
         .into_iter()
         .map(|path| {
-            let objective = read(&path).and_then(|objective| match names.get(&objective.name) {
-                Some(other) => Err(FileError::Twice {
-                    path: path.clone(),
-                    name: objective.name,
-                    other: other.clone(),
-                }),
-                None => {
-                    names.insert(objective.name.clone(), path.clone());
-                    Ok(objective)
+            let read = yaml_file::read(&path, Objective::parse);
+            let objective = read.map_err(FileError::from).and_then(|objective| {
+                match names.get(&objective.name) {
+                    Some(other) => Err(FileError::Twice {
+                        path: path.clone(),
+                        name: objective.name,
+                        other: other.clone(),
+                    }),
+                    None => {
+                        names.insert(objective.name.clone(), path.clone());
+                        Ok(objective)
+                    }
                 }
             });
             Source { path, objective }
         })
         .collect())
-}
-
-fn read(path: &Path) -> Result<Objective, FileError> {
-    let text = std::fs::read_to_string(path).map_err(|error| FileError::Unreadable {
-        path: path.to_path_buf(),
-        error,
-    })?;
-    Objective::parse(&text).map_err(|error| FileError::Wrong {
-        path: path.to_path_buf(),
-        error,
-    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ mod windows;
 
 pub use duration::Duration;
 pub use folder::{FileError, Source, read_folder};
-pub use objective::{Alerting, Indicator, Objective, ParseError};
+pub use objective::{Alerting, Indicator, Objective};
 pub use rules::{Group, Rule, RuleFile};
 pub use selector::{Matcher, Operator, Selector};
 pub use windows::{Severity, Window};
+pub use yaml_file::ParseError;

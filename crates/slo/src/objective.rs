@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::marker::PhantomData;
 use std::str::FromStr;
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Visitor};
+use yaml_file::{Check, Checked, FromText, ParseError, Text};
 
 use crate::windows::{Window, windows};
 use crate::{Duration, Selector};
@@ -109,40 +108,6 @@ impl Objective {
     /// Its burn-rate alerts, the most urgent first.
     pub fn windows(&self) -> [Window; 4] {
         windows(self.window)
-    }
-}
-
-/// Why a text is no objective, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseError {
-    /// From 1; nothing when the text as a whole is wrong.
-    pub place: Option<(usize, usize)>,
-    /// Which field, what was expected, what is there.
-    pub message: String,
-}
-
-impl std::error::Error for ParseError {}
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((line, column)) = self.place {
-            write!(f, "{line}:{column}: ")?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
-impl From<serde_norway::Error> for ParseError {
-    fn from(error: serde_norway::Error) -> Self {
-        let place = error.location().map(|at| (at.line(), at.column()));
-        let mut message = error.to_string();
-        if let Some((line, column)) = place {
-            let ending = format!(" at line {line} column {column}");
-            if let Some(begin) = message.strip_suffix(&ending) {
-                message.truncate(begin.len());
-            }
-        }
-        Self { place, message }
     }
 }
 
@@ -248,28 +213,10 @@ impl From<Document> for Objective {
             description: spec.description.map(|text| text.0),
             target: spec.target.0.0,
             window: spec.window.0,
-            indicator: spec.indicator.0.into(),
+            indicator: spec.indicator.0,
             alerting: spec.alerting.into(),
             labels: passed_on(metadata.labels),
             annotations: passed_on(metadata.annotations),
-        }
-    }
-}
-
-impl From<RawIndicator> for Indicator {
-    fn from(raw: RawIndicator) -> Self {
-        match (raw.ratio, raw.latency) {
-            (Some(Checked(ratio)), _) => Self::Ratio {
-                errors: ratio.errors.metric.0,
-                total: ratio.total.metric.0,
-                grouping: labels(ratio.grouping),
-            },
-            (None, Some(latency)) => Self::Latency {
-                success: latency.success.metric.0.0,
-                total: latency.total.metric.0,
-                grouping: labels(latency.grouping),
-            },
-            (None, None) => unreachable!("an indicator is checked when it is read"),
         }
     }
 }
@@ -299,46 +246,6 @@ fn passed_on(pairs: BTreeMap<Text<Key>, Text<Plain>>) -> BTreeMap<String, String
         .into_iter()
         .filter_map(|(key, value)| Some((key.0.0.strip_prefix(PASSED_ON)?.to_owned(), value.0.0)))
         .collect()
-}
-
-/// A value that is written as text. What is wrong with it is said where it stands.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Text<T>(T);
-
-trait FromText: Sized {
-    /// What the field takes, for whoever wrote a number or a list.
-    const EXPECTED: &'static str;
-
-    fn from_text(text: &str) -> Result<Self, String>;
-}
-
-impl<'de, T: FromText> Deserialize<'de> for Text<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reading<T>(PhantomData<T>);
-
-        impl<T: FromText> Visitor<'_> for Reading<T> {
-            type Value = Text<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(T::EXPECTED)
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                T::from_text(text).map(Text).map_err(E::custom)
-            }
-        }
-
-        // Not `deserialize_str`, which takes a plain 95 for text: Pyrra does not.
-        deserializer.deserialize_any(Reading(PhantomData))
-    }
-}
-
-impl FromText for String {
-    const EXPECTED: &'static str = "text (in quotes, if it looks like a number)";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        Ok(text.to_owned())
-    }
 }
 
 /// What is passed on becomes a label: Prometheus would not load rules with another name.
@@ -516,39 +423,17 @@ impl<'de> Deserialize<'de> for Unsupported {
     }
 }
 
-/// A mapping whose fields must go together. What is wrong is said where it begins.
-struct Checked<T>(T);
-
-trait Check {
-    fn check(&self) -> Result<(), String>;
-}
-
-impl<'de, T: Deserialize<'de> + Check> Deserialize<'de> for Checked<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reading<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de> + Check> Visitor<'de> for Reading<T> {
-            type Value = Checked<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("fields with values")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                let value = T::deserialize(MapAccessDeserializer::new(map))?;
-                value.check().map_err(A::Error::custom)?;
-                Ok(Checked(value))
-            }
-        }
-
-        deserializer.deserialize_map(Reading(PhantomData))
-    }
-}
-
 impl Check for RawIndicator {
-    fn check(&self) -> Result<(), String> {
-        match (&self.ratio, &self.latency) {
-            (Some(_), None) | (None, Some(_)) => Ok(()),
+    type Into = Indicator;
+
+    fn check(self) -> Result<Indicator, String> {
+        match (self.ratio, self.latency) {
+            (Some(Checked(ratio)), None) => Ok(ratio),
+            (None, Some(latency)) => Ok(Indicator::Latency {
+                success: latency.success.metric.0.0,
+                total: latency.total.metric.0,
+                grouping: labels(latency.grouping),
+            }),
             (None, None) => Err("expected `ratio` or `latency`, found neither".to_owned()),
             (Some(_), Some(_)) => Err("expected `ratio` or `latency`, found both".to_owned()),
         }
@@ -556,12 +441,18 @@ impl Check for RawIndicator {
 }
 
 impl Check for RawRatio {
-    fn check(&self) -> Result<(), String> {
+    type Into = Indicator;
+
+    fn check(self) -> Result<Indicator, String> {
         if self.errors.metric.0 == self.total.metric.0 {
             return Err(
                 "expected `errors` to be a part of `total`, found the same metric twice".to_owned(),
             );
         }
-        Ok(())
+        Ok(Indicator::Ratio {
+            errors: self.errors.metric.0,
+            total: self.total.metric.0,
+            grouping: labels(self.grouping),
+        })
     }
 }

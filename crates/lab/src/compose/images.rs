@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::Lab;
-use crate::compose::image::INPUTS;
+use crate::compose::image::{INPUTS, Image};
 use crate::compose::recipes;
 use crate::compose::stack::{Service, Stack};
 use crate::native::provision::{Progress, Scratch};
@@ -22,11 +22,18 @@ pub(crate) enum Here {
     Upstream,
     /// Made here, from this.
     Made(String),
+    /// Not here, but the image that takes its place is.
+    StoodIn(String),
 }
 
 pub(crate) async fn here(stack: &Stack<'_>, service: &Service) -> Here {
     match stack.docker.label(&service.image, MADE_FROM).await {
-        None => Here::No,
+        None => match &service.stand_in {
+            Some(image) if stack.docker.label(image, MADE_FROM).await.is_some() => {
+                Here::StoodIn(image.clone())
+            }
+            _ => Here::No,
+        },
         Some(label) if label.is_empty() => Here::Upstream,
         Some(label) => Here::Made(label),
     }
@@ -43,6 +50,16 @@ pub(crate) async fn made(stack: &Stack<'_>, services: &[Service]) -> Vec<String>
     made
 }
 
+/// The image that takes the place of one that is not here.
+pub(crate) async fn stand_in(stack: &Stack<'_>, services: &[Service]) -> Option<String> {
+    for service in services {
+        if let Here::StoodIn(image) = here(stack, service).await {
+            return Some(image);
+        }
+    }
+    None
+}
+
 /// Services without an image, with the reasons. Those that share an image have one reason.
 pub(crate) async fn missing(
     lab: &Lab,
@@ -52,7 +69,9 @@ pub(crate) async fn missing(
     let mut missing = BTreeMap::new();
     for service in services {
         if matches!(here(stack, service).await, Here::No) {
-            let how = if recipes::component(lab, &service.name).is_some() {
+            let can =
+                service.stand_in.is_some() || recipes::component(lab, &service.name).is_some();
+            let how = if can {
                 "; `./lab air-gap images make` makes it"
             } else {
                 ", and it cannot be made here"
@@ -68,7 +87,10 @@ pub(crate) async fn missing(
 
 /// What making an image came to.
 pub(crate) enum Outcome {
-    Made(String),
+    Made {
+        image: String,
+        from: String,
+    },
     /// The same is here already.
     Same,
     /// Upstream's is here: it is not replaced.
@@ -92,10 +114,10 @@ pub(crate) async fn make(
         };
         let took = duration(began.elapsed());
         match &outcome {
-            Outcome::Made(from) => lab.printer.step_done(
+            Outcome::Made { image, from } => lab.printer.step_done(
                 &service.name,
                 GOOD,
-                &format!("made     {} from {from} ({took})", service.image),
+                &format!("made     {image} from {from} ({took})"),
             ),
             Outcome::Failed(why) => lab.printer.step_done(&service.name, BAD, why),
             Outcome::Same | Outcome::Upstream | Outcome::Impossible => {}
@@ -112,46 +134,70 @@ async fn make_one(
     service: &Service,
     began: Instant,
 ) -> anyhow::Result<Outcome> {
+    let say = |message: &str, elapsed: Duration| lab.printer.step(&service.name, message, elapsed);
     let before = stack.docker.label(&service.image, INPUTS).await;
-    let Some(component) = recipes::component(lab, &service.name) else {
+    if before.as_deref() == Some("") {
+        return Ok(Outcome::Upstream);
+    }
+    let (name, image, from) = if let Some(name) = &service.stand_in {
+        let from = "this program, in place of the webhook tester".to_owned();
+        (name, recipes::webhook(lab).await?, from)
+    } else if let Some(component) = recipes::component(lab, &service.name) {
+        let (image, from) = recipes::image(lab, component, &|progress| {
+            if let Progress::Doing(what) = progress {
+                say(&what, began.elapsed());
+            }
+        })
+        .await?;
+        (&service.image, image, from)
+    } else {
         return Ok(match before {
             Some(_) => Outcome::Upstream,
             None => Outcome::Impossible,
         });
     };
-    if before.as_deref() == Some("") {
-        return Ok(Outcome::Upstream);
+    say("writing the image", began.elapsed());
+    if load(lab, stack, name, image, &from).await? {
+        Ok(Outcome::Made {
+            image: name.clone(),
+            from,
+        })
+    } else {
+        Ok(Outcome::Same)
     }
-    let say = |message: &str, elapsed: Duration| lab.printer.step(&service.name, message, elapsed);
-    let (mut image, from) = recipes::image(lab, component, &|progress| {
-        if let Progress::Doing(what) = progress {
-            say(&what, began.elapsed());
-        }
-    })
-    .await?;
-    image.labels.insert(MADE_FROM.to_owned(), from.clone());
+}
+
+/// Hands an image to the engine; false when it has the same already.
+async fn load(
+    lab: &Lab,
+    stack: &Stack<'_>,
+    name: &str,
+    mut image: Image,
+    from: &str,
+) -> anyhow::Result<bool> {
+    image.labels.insert(MADE_FROM.to_owned(), from.to_owned());
+    let (repository, _) = name.rsplit_once(':').unwrap_or((name, ""));
+    let title = repository.rsplit('/').next().unwrap_or(repository);
     image.labels.insert(
         "org.opencontainers.image.title".to_owned(),
-        service.name.clone(),
+        title.to_owned(),
     );
     let fingerprint = image.fingerprint()?;
-    if before.as_deref() == Some(fingerprint.as_str()) {
-        return Ok(Outcome::Same);
+    if stack.docker.label(name, INPUTS).await.as_deref() == Some(fingerprint.as_str()) {
+        return Ok(false);
     }
     image.labels.insert(INPUTS.to_owned(), fingerprint);
-    say("writing the image", began.elapsed());
     let scratch = Scratch::new(
         lab.paths
             .cache
             .join(format!(".image-{}", std::process::id())),
     )?;
     let archive = scratch.join("image.tar");
-    image.write(&service.image, &archive, &scratch)?;
-    say("loading the image", began.elapsed());
+    image.write(name, &archive, &scratch)?;
     stack
         .docker
         .load(&archive)
         .await
-        .with_context(|| format!("the engine does not take {}", service.image))?;
-    Ok(Outcome::Made(from))
+        .with_context(|| format!("the engine does not take {name}"))?;
+    Ok(true)
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::compose::stack::STOOD_IN_FOR;
+
 /// Gives a service a profile that nobody asks for: compose then acts as if it were not there.
 const PROFILE: &str = "left-out";
 
@@ -16,6 +18,8 @@ pub(crate) struct InPlace {
     pub(crate) rules: PathBuf,
     /// A directory with Prometheus' targets that are there.
     pub(crate) targets: PathBuf,
+    /// The image of the lab's own receiver of notifications.
+    pub(crate) webhook: Option<String>,
 }
 
 /// The file, as JSON, which is YAML.
@@ -54,7 +58,22 @@ pub(crate) fn overlay(left_out: &BTreeMap<String, String>, in_place: &InPlace) -
         }
         services.insert("prometheus".to_owned(), json!({ "volumes": volumes }));
     }
+    if let Some(image) = &in_place.webhook {
+        services.insert(STOOD_IN_FOR.to_owned(), webhook(image));
+    }
     json!({ "services": services })
+}
+
+/// `lab webhook`, which answers what is asked of the webhook tester.
+fn webhook(image: &str) -> Value {
+    json!({
+        "image": image,
+        "command": ["webhook", "--listen=0.0.0.0:8080"],
+        "tmpfs": ["/var/lib/lab:uid=10001,gid=10001"],
+        "volumes": ["probe:/probe:ro"],
+        "healthcheck": { "test": ["CMD", "/probe/probe", "http://127.0.0.1:8080/healthz"] },
+        "depends_on": { "probe": { "condition": "service_completed_successfully" } },
+    })
 }
 
 /// A file of Prometheus' targets, without those that are left out: nobody is told that they are down.
@@ -88,6 +107,7 @@ mod tests {
         let in_place = InPlace {
             rules: "/state/rules".into(),
             targets: "/state/targets".into(),
+            webhook: None,
         };
         let in_place = &in_place;
         assert_eq!(overlay(&out(&[]), in_place), json!({ "services": {} }));
@@ -106,6 +126,14 @@ mod tests {
         assert_eq!(command.len(), 2);
         let one = overlay(&out(&["tempo", "otel-collector"]), in_place);
         assert!(one["services"]["otel-collector"].get("command").is_none());
+        let ours = InPlace {
+            rules: "/state/rules".into(),
+            targets: "/state/targets".into(),
+            webhook: Some("ours:1".to_owned()),
+        };
+        let webhook = &overlay(&out(&[]), &ours)["services"]["webhook"];
+        assert_eq!(webhook["image"], "ours:1");
+        assert_eq!(webhook["command"][0], "webhook");
     }
 
     #[test]

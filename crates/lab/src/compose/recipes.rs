@@ -87,6 +87,27 @@ pub(crate) async fn image(
     Ok((image, found.source))
 }
 
+/// The image of the lab's own receiver of notifications: this program, and the two files by which
+/// it knows a checkout.
+pub(crate) async fn webhook(lab: &Lab) -> anyhow::Result<Image> {
+    let program = std::env::current_exe().context("this program is gone")?;
+    let mut image = Image::default();
+    image.program(&program, "/usr/bin/lab", None).await?;
+    for file in [".env", "crates/lab/Cargo.toml"] {
+        image.file(lab.paths.root.join(file), Path::new("/lab").join(file));
+    }
+    // The engine mounts something over it: nothing is written into the image.
+    image.directory("/var/lib/lab", 10_001, 0o755);
+    image.entrypoint = vec!["/usr/bin/lab".to_owned()];
+    "10001:10001".clone_into(&mut image.user);
+    image.env = vec![
+        "LAB_ROOT=/lab".to_owned(),
+        "LAB_STATE_DIR=/var/lib/lab".to_owned(),
+        "LAB_CACHE_DIR=/var/lib/lab/cache".to_owned(),
+    ];
+    Ok(image)
+}
+
 /// Does for a first start what upstream's script does, as far as the stack asks for it.
 const POSTGRES_ENTRYPOINT: &str = r#"#!/bin/sh
 set -eu

@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::Lab;
 use crate::compose::docker::{Docker, output};
 use crate::compose::left_out::{self, InPlace};
 use crate::flags;
+use crate::native::environment::ATTRIBUTES;
 use crate::native::{components, rules};
 use crate::settings;
 use crate::state::{ComponentState, Phase, State, now, write_atomically};
+use crate::versions::Versions;
 
 /// How a state says that it is one of containers.
 pub(crate) const COMPOSE: &str = "compose";
@@ -34,7 +37,12 @@ pub(crate) struct Service {
     pub(crate) image: String,
     /// Its image is built from the checkout.
     pub(crate) built: bool,
+    /// The image of a program of our own, which takes its place where its image cannot be had.
+    pub(crate) stand_in: Option<String>,
 }
+
+/// The service for which there is one: without a receiver nobody would see what Alertmanager tells.
+pub(crate) const STOOD_IN_FOR: &str = "webhook";
 
 impl<'a> Stack<'a> {
     pub(crate) async fn find(lab: &'a Lab) -> anyhow::Result<Self> {
@@ -61,6 +69,11 @@ impl<'a> Stack<'a> {
         Ok(!output(command).await?.trim().is_empty())
     }
 
+    /// The versions that services are to run as, when a scenario wants others than the images'.
+    fn versions_file(&self) -> PathBuf {
+        self.lab.paths.config("compose").join("versions.yaml")
+    }
+
     fn overlay_file(&self) -> PathBuf {
         self.lab.paths.config("compose").join("left-out.yaml")
     }
@@ -71,9 +84,10 @@ impl<'a> Stack<'a> {
         let mut command = self.docker.compose(&paths.root);
         command.arg("--project-name").arg(self.project());
         command.arg("--file").arg(paths.root.join(FILE));
-        let overlay = self.overlay_file();
-        if overlay.is_file() {
-            command.arg("--file").arg(overlay);
+        for overlay in [self.overlay_file(), self.versions_file()] {
+            if overlay.is_file() {
+                command.arg("--file").arg(overlay);
+            }
         }
         for (name, port) in self.lab.settings.port_variables() {
             command.env(name, port.to_string());
@@ -102,10 +116,17 @@ impl<'a> Stack<'a> {
         command.args(["--file", FILE, "config", "--format", "json"]);
         let text = output(command).await.context(FILE)?;
         let config: Config = serde_json::from_str(&text).context(FILE)?;
+        // Ours are all of one version.
+        let ours = config.services.get("edge").map(|edge| edge.image.as_str());
+        let stand_in = ours.and_then(|image| {
+            let (repository, version) = image.rsplit_once("/edge:")?;
+            Some(format!("{repository}/{STOOD_IN_FOR}:{version}"))
+        });
         Ok(config
             .services
             .into_iter()
             .map(|(name, service)| Service {
+                stand_in: stand_in.clone().filter(|_| name == STOOD_IN_FOR),
                 name,
                 image: service.image,
                 built: service.build.is_some(),
@@ -113,11 +134,16 @@ impl<'a> Stack<'a> {
             .collect())
     }
 
-    /// Writes what has to be there before containers start. `left_out` has a reason for each.
-    pub(crate) fn prepare(&self, left_out: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    /// Writes what has to be there before containers start. `left_out` has a reason for each,
+    /// `stand_in` is the image that takes the webhook tester's place.
+    pub(crate) fn prepare(
+        &self,
+        left_out: &BTreeMap<String, String>,
+        stand_in: Option<&str>,
+    ) -> anyhow::Result<()> {
         flags::ensure(&self.lab.paths)?;
         let overlay = self.overlay_file();
-        if left_out.is_empty() {
+        if left_out.is_empty() && stand_in.is_none() {
             if overlay.exists() {
                 std::fs::remove_file(&overlay)
                     .with_context(|| format!("cannot remove {}", overlay.display()))?;
@@ -129,6 +155,7 @@ impl<'a> Stack<'a> {
         let in_place = InPlace {
             rules: self.lab.paths.config("prometheus").join("rules"),
             targets: self.lab.paths.config("compose").join("targets"),
+            webhook: stand_in.map(str::to_owned),
         };
         self.write_targets(left_out, &in_place.targets)?;
         if let Some(directory) = overlay.parent() {
@@ -151,6 +178,44 @@ impl<'a> Stack<'a> {
             write_atomically(&target, text.as_bytes())?;
         }
         Ok(())
+    }
+
+    /// Goes for containers that are made from now on.
+    pub(crate) fn set_versions(&self, versions: &Versions) -> anyhow::Result<()> {
+        let file = self.versions_file();
+        if versions.is_empty() {
+            return match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("cannot remove {}", file.display()))
+                }
+                _ => Ok(()),
+            };
+        }
+        if let Some(directory) = file.parent() {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+        }
+        let services: BTreeMap<&String, Value> = versions
+            .iter()
+            .map(|(service, version)| {
+                let attributes = format!("service.version={version}");
+                (
+                    service,
+                    json!({ "environment": { ATTRIBUTES: attributes } }),
+                )
+            })
+            .collect();
+        let text = json!({ "services": services });
+        write_atomically(&file, &serde_json::to_vec_pretty(&text)?)
+    }
+
+    /// `docker compose ARGUMENTS NAMES` to its end; what it prints is told only when it fails.
+    pub(crate) async fn quietly(&self, arguments: &[&str], names: &[String]) -> anyhow::Result<()> {
+        let mut command = self.compose();
+        command.args(arguments).args(names);
+        let said = output(command).await;
+        said.map(drop)
+            .with_context(|| format!("docker compose {} {}", arguments[0], names.join(" ")))
     }
 
     /// The services that were left out, with the reasons.

@@ -53,7 +53,18 @@ pub(crate) async fn up(lab: &Lab, offline: bool, json: bool) -> anyhow::Result<E
         }
         BTreeMap::new()
     };
-    stack.prepare(&left_out)?;
+    // Where images may be pulled, upstream's is.
+    let stand_in = if offline {
+        images::stand_in(&stack, &services).await
+    } else {
+        None
+    };
+    stack.prepare(&left_out, stand_in.as_deref())?;
+    if let Some(image) = &stand_in {
+        lab.printer.warn(format_args!(
+            "{image} takes the place of the webhook tester"
+        ));
+    }
     for (name, why) in &left_out {
         lab.printer.warn(format_args!("{name} is left out: {why}"));
     }

@@ -10,7 +10,7 @@ use crate::versions;
 pub(crate) const MARK: &str = "LAB_SUPERVISED";
 
 /// What every signal of a service says about it.
-const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+pub(crate) const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// Variables of the caller that would change where a component connects to.
 pub(crate) const REMOVED: [&str; 12] = [

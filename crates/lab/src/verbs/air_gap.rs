@@ -61,7 +61,7 @@ async fn list(lab: &Lab, stack: &Stack<'_>, services: &[Service]) -> anyhow::Res
     let mut table = printer::table(["SERVICE", "IMAGE", "HERE", "WITHOUT A REGISTRY"]);
     let mut all = true;
     for service in services {
-        let can = recipes::component(lab, &service.name).is_some();
+        let can = service.stand_in.is_some() || recipes::component(lab, &service.name).is_some();
         let here = match images::here(stack, service).await {
             Here::No => {
                 all = false;
@@ -69,6 +69,7 @@ async fn list(lab: &Lab, stack: &Stack<'_>, services: &[Service]) -> anyhow::Res
             }
             Here::Upstream => styled(GOOD, "yes"),
             Here::Made(from) => styled(GOOD, format_args!("made here: {from}")),
+            Here::StoodIn(image) => styled(GOOD, format_args!("in its place: {image}")),
         };
         let without = if can {
             "can be made here".to_owned()
@@ -100,7 +101,7 @@ async fn make(lab: &Lab, stack: &Stack<'_>, services: &[Service]) -> anyhow::Res
         let names: Vec<&str> = names.map(|(service, _)| service.name.as_str()).collect();
         names.join(", ")
     };
-    let made = names(&|outcome| matches!(outcome, Outcome::Made(_) | Outcome::Same));
+    let made = names(&|outcome| matches!(outcome, Outcome::Made { .. } | Outcome::Same));
     let upstream = names(&|outcome| matches!(outcome, Outcome::Upstream));
     let out = names(&|outcome| matches!(outcome, Outcome::Impossible));
     let failed = names(&|outcome| matches!(outcome, Outcome::Failed(_)));
@@ -123,7 +124,17 @@ async fn make(lab: &Lab, stack: &Stack<'_>, services: &[Service]) -> anyhow::Res
 }
 
 async fn remove(lab: &Lab, stack: &Stack<'_>, services: &[Service]) -> anyhow::Result<ExitCode> {
-    let made = images::made(stack, services).await;
+    let mut made = images::made(stack, services).await;
+    for image in services.iter().filter_map(|each| each.stand_in.clone()) {
+        if stack
+            .docker
+            .label(&image, images::MADE_FROM)
+            .await
+            .is_some()
+        {
+            made.push(image);
+        }
+    }
     for image in &made {
         let mut command = stack.docker.command();
         command.args(["image", "rm", image]);
@@ -150,6 +161,7 @@ async fn save(
             Here::No => absent.push(service.image.as_str()),
             Here::Upstream | Here::Made(_) if found.contains(&service.image.as_str()) => {}
             Here::Upstream | Here::Made(_) => found.push(service.image.as_str()),
+            Here::StoodIn(_) => found.extend(service.stand_in.as_deref()),
         }
     }
     if found.is_empty() {

@@ -28,6 +28,8 @@ use crate::verbs::up::Signals;
 
 /// Between this lab's ports and those of the lab that is tested.
 const OFFSET: u16 = 700;
+/// Between the labs of one row of steps and those of the other: no two of their ports are the same.
+const BESIDE: u16 = 1_950;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -126,9 +128,7 @@ async fn all(runner: &mut Runner<'_>, own: &OwnLab, parts: &BTreeSet<Part>) -> a
     if parts.contains(&Part::Native) {
         native(runner, own).await?;
     }
-    if parts.contains(&Part::Compose) {
-        compose(runner, own).await?;
-    }
+    labs_of_their_own(runner, own, parts).await?;
     own.remove(runner.lab).await
 }
 
@@ -275,55 +275,63 @@ async fn native(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
     runner
         .step("lab down --purge", Ok(own.spec(&["down", "--purge"])?))
         .await;
-    // These start and kill labs of their own, on the ports that are free again.
-    for (name, target) in [
-        ("crash and restart", "native"),
-        ("nothing is lost", "loss"),
-        ("incidents", "scenarios"),
-    ] {
-        let mut test = runner.cargo([
-            "test",
-            "--locked",
-            "-p",
-            "lab",
-            "--test",
-            target,
-            "--",
-            "--ignored",
-            "--test-threads=1",
-        ]);
-        if let Ok(spec) = &mut test {
-            own.environment(spec);
+    Ok(())
+}
+
+/// What starts and kills labs of its own and mostly waits: two rows of steps side by side. What the
+/// second row prints is shown after the first is done.
+async fn labs_of_their_own(
+    runner: &mut Runner<'_>,
+    own: &OwnLab,
+    parts: &BTreeSet<Part>,
+) -> anyhow::Result<()> {
+    let mut first = Vec::new();
+    let mut second = Vec::new();
+    if parts.contains(&Part::Native) {
+        first.push(("crash and restart", runner.ignored_tests(own, &["native"])));
+        first.push(("nothing is lost", runner.ignored_tests(own, &["loss"])));
+        let quick = own.spec(&["bench", "--quick"]);
+        first.push(("lab bench --quick", quick));
+        let incidents = runner.ignored_tests(own, &["scenarios"]);
+        second.push(("incidents", incidents.map(|spec| own.moved(spec))));
+    }
+    if parts.contains(&Part::Compose) {
+        const STEP: &str = "the compose stack";
+        match engine::why_not(runner.lab).await {
+            Some(why) => runner.not_applicable(STEP, &why),
+            None => second.push((STEP, compose(runner, own).map(|spec| own.moved(spec)))),
         }
-        runner.step(name, test).await;
+    }
+    if first.is_empty() {
+        std::mem::swap(&mut first, &mut second);
+    }
+    let aside = async {
+        let mut done = Vec::new();
+        for (name, spec) in second {
+            done.push(Aside::run(name, spec).await);
+        }
+        done
+    };
+    let shown = async {
+        for (name, spec) in first {
+            runner.step(name, spec).await;
+        }
+    };
+    let ((), done) = tokio::join!(shown, aside);
+    for aside in done {
+        runner.take(aside);
     }
     Ok(())
 }
 
-/// The shipped stack on images made here. A machine that can have no Docker engine is not at fault.
-async fn compose(runner: &mut Runner<'_>, own: &OwnLab) -> anyhow::Result<()> {
-    const STEP: &str = "the compose stack";
-    if let Some(why) = engine::why_not(runner.lab).await {
-        runner.not_applicable(STEP, &why);
-        return Ok(());
-    }
+/// The shipped stack on images made here.
+fn compose(runner: &Runner<'_>, own: &OwnLab) -> anyhow::Result<Spec> {
     let mut test = own.spec(&["with-docker"])?;
-    let cargo = runner.cargo([
-        "test",
-        "--locked",
-        "-p",
-        "lab",
-        "--test",
-        "compose",
-        "--",
-        "--ignored",
-        "--test-threads=1",
-    ])?;
+    let cargo = runner.ignored_tests(own, &["compose", "compose_scenarios"])?;
     test.args.push(cargo.program.into());
     test.args.extend(cargo.args);
     test.env.extend(cargo.env);
-    runner.step(STEP, Ok(test)).await;
-    Ok(())
+    Ok(test)
 }
 
 /// Every configuration, read by the very program that runs with it.
@@ -421,6 +429,14 @@ impl OwnLab {
         spec.directory = Some(self.root.clone());
         self.environment(&mut spec);
         Ok(spec)
+    }
+
+    /// For what runs beside others: nobody looks for free ports where they do.
+    fn moved(&self, mut spec: Spec) -> Spec {
+        let offset = self.offset + BESIDE;
+        spec.env
+            .push((settings::PORT_OFFSET.to_owned(), offset.to_string().into()));
+        spec
     }
 
     /// The same paths, ports and environment as the tested lab has.
@@ -522,6 +538,17 @@ impl Runner<'_> {
         Ok(spec)
     }
 
+    /// Tests that need more than a checkout, one after the other.
+    fn ignored_tests(&self, own: &OwnLab, targets: &[&str]) -> anyhow::Result<Spec> {
+        let mut spec = self.cargo(["test", "--locked", "--no-fail-fast", "-p", "lab"])?;
+        for target in targets {
+            spec = spec.arg("--test").arg(target);
+        }
+        spec = spec.arg("--").arg("--ignored").arg("--test-threads=1");
+        own.environment(&mut spec);
+        Ok(spec)
+    }
+
     fn go(&self, module: &Path, args: &[&str]) -> anyhow::Result<Spec> {
         let go = golang::go()
             .with_context(|| format!("Go is not here; to get it: {}", golang::hint()))?;
@@ -546,17 +573,47 @@ impl Runner<'_> {
 
     /// Runs one command with its output shown as it comes. True when it succeeded.
     async fn step(&mut self, name: &str, spec: anyhow::Result<Spec>) -> bool {
+        self.title(name);
+        let started = Instant::now();
+        let failed_before = self.tally.failed;
+        let result = match spec {
+            Ok(spec) => {
+                execute(&spec, |line| {
+                    self.tally.read(&line);
+                    self.lab.printer.out(line);
+                })
+                .await
+            }
+            Err(error) => Err(error),
+        };
+        self.done(name, result, started.elapsed(), failed_before)
+    }
+
+    /// Shows what ran beside others, as if it had run now.
+    fn take(&mut self, aside: Aside) {
+        self.title(&aside.name);
+        let failed_before = self.tally.failed;
+        for line in aside.lines {
+            self.tally.read(&line);
+            self.lab.printer.out(line);
+        }
+        self.done(&aside.name, aside.result, aside.took, failed_before);
+    }
+
+    fn title(&self, name: &str) {
         self.lab.printer.out(format_args!(
             "\n{}",
             styled(BOLD, format_args!("=== {name}"))
         ));
-        let started = Instant::now();
-        let failed_before = self.tally.failed;
-        let result = match spec {
-            Ok(spec) => self.execute(&spec).await,
-            Err(error) => Err(error),
-        };
-        let took = started.elapsed();
+    }
+
+    fn done(
+        &mut self,
+        name: &str,
+        result: anyhow::Result<()>,
+        took: Duration,
+        failed_before: u64,
+    ) -> bool {
         let result = result.map_err(|error| format!("{error:#}"));
         match &result {
             Ok(()) => self.lab.printer.out(format_args!(
@@ -607,23 +664,6 @@ impl Runner<'_> {
         });
     }
 
-    async fn execute(&mut self, spec: &Spec) -> anyhow::Result<()> {
-        let mut child = child::spawn_piped(spec)?;
-        let (lines, mut inbox) = mpsc::channel(64);
-        let (out, err) = child.take_output();
-        let out = tokio::spawn(forward(out.context("no pipe")?, lines.clone()));
-        let err = tokio::spawn(forward(err.context("no pipe")?, lines));
-        while let Some(line) = inbox.recv().await {
-            self.tally.read(&line);
-            self.lab.printer.out(line);
-        }
-        out.await?;
-        err.await?;
-        let status = child.wait().await?;
-        anyhow::ensure!(status.success(), "{}", child::describe(status));
-        Ok(())
-    }
-
     /// The table, then what the runners said: their summaries are the last lines of all.
     fn close(self, started: Instant) -> ExitCode {
         let printer = &self.lab.printer;
@@ -665,6 +705,48 @@ impl Runner<'_> {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A step whose output is kept until somebody can read it.
+struct Aside {
+    name: String,
+    lines: Vec<String>,
+    result: anyhow::Result<()>,
+    took: Duration,
+}
+
+impl Aside {
+    async fn run(name: &str, spec: anyhow::Result<Spec>) -> Self {
+        let started = Instant::now();
+        let mut lines = Vec::new();
+        let result = match spec {
+            Ok(spec) => execute(&spec, |line| lines.push(line)).await,
+            Err(error) => Err(error),
+        };
+        Self {
+            name: name.to_owned(),
+            lines,
+            result,
+            took: started.elapsed(),
+        }
+    }
+}
+
+/// Runs a command to its end; every line that it prints is handed on as it comes.
+async fn execute(spec: &Spec, mut show: impl FnMut(String)) -> anyhow::Result<()> {
+    let mut child = child::spawn_piped(spec)?;
+    let (lines, mut inbox) = mpsc::channel(64);
+    let (out, err) = child.take_output();
+    let out = tokio::spawn(forward(out.context("no pipe")?, lines.clone()));
+    let err = tokio::spawn(forward(err.context("no pipe")?, lines));
+    while let Some(line) = inbox.recv().await {
+        show(line);
+    }
+    out.await?;
+    err.await?;
+    let status = child.wait().await?;
+    anyhow::ensure!(status.success(), "{}", child::describe(status));
+    Ok(())
 }
 
 async fn forward(from: impl AsyncRead + Unpin, to: mpsc::Sender<String>) {

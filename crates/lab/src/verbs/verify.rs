@@ -108,10 +108,10 @@ pub(crate) async fn ready(lab: &Lab, patience: Duration) -> anyhow::Result<State
 }
 
 /// The compose lab; `up` has waited for all of it.
-async fn in_containers(lab: &Lab) -> anyhow::Result<State> {
-    compose::running(lab).await?.with_context(|| {
-        "no lab is running, so there is nothing to verify; `./lab up` starts one".to_owned()
-    })
+pub(crate) async fn in_containers(lab: &Lab) -> anyhow::Result<State> {
+    compose::running(lab)
+        .await?
+        .with_context(|| "no lab is running; `./lab up` starts one".to_owned())
 }
 
 /// The component behind each part, and its port.

@@ -1,5 +1,7 @@
 //! `lab webhook`: receives notifications and keeps them, one JSON line each. The path is a
-//! session, as in the webhook tester: `POST /<uuid>` adds, `GET /<uuid>` shows, `DELETE /<uuid>` forgets.
+//! session, as in the webhook tester of the compose stack: `POST /<uuid>` adds, `DELETE /<uuid>` forgets.
+//! `GET /api/session/<uuid>/requests` shows what is there as the tester does, so that one question
+//! goes for both; `GET /s/<uuid>`, where the tester has its page, and `GET /<uuid>` are for people.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +32,11 @@ const MOST_BODY: usize = 1_000_000;
 const MOST_SESSION: u64 = 5_000_000;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Where to listen, in place of the lab's port on loopback
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<std::net::SocketAddr>,
+}
 
 struct Store {
     directory: PathBuf,
@@ -36,8 +44,11 @@ struct Store {
     lock: Mutex<()>,
 }
 
-pub(crate) async fn run(lab: &Lab, _args: Args) -> anyhow::Result<ExitCode> {
-    let address = lab.settings.address(Port::Webhook);
+pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
+    let address = args.listen.map_or_else(
+        || lab.settings.address(Port::Webhook),
+        |address| address.to_string(),
+    );
     let listener = TcpListener::bind(&address).await.with_context(|| {
         format!(
             "cannot listen on {address}; {} moves it",
@@ -70,6 +81,8 @@ fn router(directory: &Path) -> anyhow::Result<Router> {
     Ok(Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/{session}", get(read).post(keep).delete(forget))
+        .route("/s/{session}", get(read))
+        .route("/api/session/{session}/requests", get(requests))
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .with_state(store))
 }
@@ -126,13 +139,35 @@ async fn read(
     State(store): State<Arc<Store>>,
     UrlPath(session): UrlPath<String>,
 ) -> Result<Json<Vec<Value>>, Refused> {
-    let path = file(&store, &session)?;
+    Ok(Json(kept(&store, &session).await?))
+}
+
+/// Everything in a session, the oldest first.
+async fn kept(store: &Store, session: &str) -> Result<Vec<Value>, Refused> {
+    let path = file(store, session)?;
     let _one = store.lock.lock().await;
-    let kept = lines(&path)?
-        .iter()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
-    Ok(Json(kept))
+    let lines = lines(&path)?;
+    let kept = lines.iter().map(|line| serde_json::from_str(line));
+    Ok(kept.filter_map(Result::ok).collect())
+}
+
+/// What the webhook tester says about each, as far as it is kept: the newest first.
+async fn requests(
+    State(store): State<Arc<Store>>,
+    UrlPath(session): UrlPath<String>,
+) -> Result<Json<Vec<Value>>, Refused> {
+    let mut kept = kept(&store, &session).await?;
+    kept.reverse();
+    let requests = kept.iter().map(|kept| {
+        let received = kept["received"].as_f64().unwrap_or_default();
+        json!({
+            "method": "POST",
+            "url": format!("/{session}"),
+            "request_payload_base64": BASE64_STANDARD.encode(kept["body"].to_string()),
+            "captured_at_unix_milli": (received * 1000.0).round(),
+        })
+    });
+    Ok(Json(requests.collect()))
 }
 
 async fn forget(
@@ -223,6 +258,25 @@ mod tests {
         let statuses: Vec<_> = kept.iter().map(|each| &each["body"]["status"]).collect();
         assert_eq!(statuses, ["firing", "resolved"]);
         assert!(kept[0]["received"].as_f64().unwrap() > 1.0e9);
+
+        // As the webhook tester tells it.
+        let told = format!("{base}/api/session/{SESSION}/requests");
+        let told: Vec<Value> = client
+            .get(&told)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        let payload = told[0]["request_payload_base64"].as_str().unwrap();
+        assert_eq!(
+            BASE64_STANDARD.decode(payload).unwrap(),
+            br#"{"status":"resolved"}"#
+        );
+        let milliseconds = told[1]["captured_at_unix_milli"].as_f64().unwrap();
+        let seconds = kept[0]["received"].as_f64().unwrap();
+        assert!((milliseconds / 1000.0 - seconds).abs() < 0.001);
 
         // Another receiver on the same directory still has them.
         let other = serve(dir.path()).await;

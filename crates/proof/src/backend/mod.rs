@@ -21,4 +21,4 @@ pub use prometheus::{ActiveAlert, Exemplar, Labels, Prometheus, Range, Sample, T
 pub use pyroscope::Pyroscope;
 pub use tempo::Tempo;
 pub use users::{Profile, Stack, Users};
-pub use webhook::{Notification, Webhook};
+pub use webhook::{Notification, SESSION, Webhook};

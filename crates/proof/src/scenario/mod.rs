@@ -13,16 +13,15 @@ mod read;
 mod report;
 mod run;
 mod template;
-mod yaml;
 
 pub use model::{
     Alert, Broken, Expectation, Heal, Link, Load, ProfileQuestion, Question, Scenario, Step,
     TraceSearch,
 };
 pub use page::{index, page};
-pub use place::{Place, SESSION};
-pub use read::{FileError, Source, parse, read_folder};
+pub use place::Place;
+pub use read::{Source, parse, read_folder};
 pub use report::{Event, Moment, Outcome, Phase, Report};
 pub use run::{Engine, run};
 pub use template::{PARTS, Template, Values};
-pub use yaml::ParseError;
+pub use yaml_file::{FileError, ParseError};

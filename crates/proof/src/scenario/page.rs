@@ -80,7 +80,9 @@ pub fn index(incidents: &[(&Scenario, &Report)]) -> String {
          # Incidents\n\n\
          Each of them is a file in [`scenarios/`](../../scenarios): what is broken, the load, what must be seen, which alert must\n\
          reach the webhook, and the way from the alert to the cause. A run breaks the lab, waits for all of it, follows every\n\
-         step, heals, and waits for the end of the alert; it fails when something does not come in time.\n\n\
+         step, heals, and waits for the end of the alert; it fails when something does not come in time. The lab that runs is\n\
+         broken, natively or in containers. One difference: natively, users is replaced by its other version without a refused\n\
+         request; compose stops the one container and then starts the next.\n\n\
          ```sh\n\
          ./lab scenario list              # what there is\n\
          ./lab scenario run error-burst   # one; Ctrl-C heals\n\
@@ -119,7 +121,7 @@ pub fn index(incidents: &[(&Scenario, &Report)]) -> String {
         &mut page,
         format_args!(
             "\nSeconds from the fault: to the first symptom, to the alert in Prometheus, to the notification; and from the end of\n\
-             healing to the notification that says so. Of the runs in [`results/`](results), the latest on {}. They vary with\n\
+             healing to the notification that says so. Of the runs in [`results/`](results), natively, the latest on {}. They vary with\n\
              what burnt the budgets before, and by the intervals at which rules are evaluated (5 s; of objectives 30 s) and\n\
              notifications collected.\n",
             day(latest)

@@ -10,9 +10,6 @@ use super::template::Values;
 use crate::backend::{Edge, Jaeger, Loki, Prometheus, Search, Users, Webhook};
 use crate::http::{self, AskError, Http};
 
-/// The session of the receiver to which Alertmanager posts.
-pub const SESSION: &str = "00000000-0000-0000-0000-000000000000";
-
 /// A backend answers within this time; edge may wait for its upstreams.
 const BACKEND_TIMEOUT: Duration = Duration::from_secs(10);
 const EDGE_TIMEOUT: Duration = Duration::from_secs(35);
@@ -120,11 +117,10 @@ impl Clients {
         };
         let http = Http::new(BACKEND_TIMEOUT).map_err(text)?;
         let patient = Http::new(EDGE_TIMEOUT).map_err(text)?;
-        let session = http::at(&url("webhook")?, SESSION, &[]);
         Ok(Self {
             edge: Edge::new(patient.clone(), url("edge")?),
             prometheus: Prometheus::new(http.clone(), url("prometheus")?),
-            webhook: Webhook::new(http.clone(), session),
+            webhook: Webhook::new(http.clone(), &url("webhook")?),
             jaeger: url("jaeger").ok().map(|url| Jaeger::new(http.clone(), url)),
             loki: url("loki").ok().map(|url| Loki::new(http.clone(), url)),
             // A profile takes as long as it lasts.

@@ -1,34 +1,22 @@
 //! From YAML to a [`Scenario`], and a folder of them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
+use yaml_file::{Check, Checked, FileError, FromText, ParseError, Text};
 
 use super::model::{
     Alert, Broken, Expectation, Heal, Link, Load, ProfileQuestion, Question, Scenario, Step,
     TraceSearch,
 };
 use super::template::Template;
-use super::yaml::{Check, Checked, FromText, ParseError, Text};
 
 /// More people would measure the machine, not the incident.
 const MOST_PEOPLE: usize = 50;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PROFILE: u64 = 10;
-
-/// Why a file is no scenario.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    #[error("{}: cannot be read: {error}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        error: std::io::Error,
-    },
-    #[error("{}{}{error}", path.display(), if error.place.is_some() { ":" } else { ": " })]
-    Wrong { path: PathBuf, error: ParseError },
-}
 
 /// One file, and the scenario in it or what is wrong with it.
 #[derive(Debug)]
@@ -38,31 +26,17 @@ pub struct Source {
     pub scenario: Result<Scenario, FileError>,
 }
 
-/// Reads every `.yaml` of a folder, in order of their names.
+/// Reads every `.yaml` and `.yml` of a folder, in order of their names.
 ///
 /// # Errors
 /// The folder cannot be read. A file that is wrong is part of the result.
 pub fn read_folder(folder: &Path) -> std::io::Result<Vec<Source>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "yaml") && path.is_file() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths
+    Ok(yaml_file::files(folder)?
         .into_iter()
         .map(|path| {
-            let name = path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let scenario = match std::fs::read_to_string(&path) {
-                Ok(text) => parse(&name, &text).map_err(|error| FileError::Wrong { path, error }),
-                Err(error) => Err(FileError::Unreadable { path, error }),
-            };
+            let name = path.file_stem().unwrap_or_default();
+            let name = name.to_string_lossy().into_owned();
+            let scenario = yaml_file::read(&path, |text| parse(&name, text));
             Source { name, scenario }
         })
         .collect())
@@ -76,16 +50,16 @@ pub fn parse(name: &str, text: &str) -> Result<Scenario, ParseError> {
     let document: Document = serde_norway::from_str(text)?;
     Ok(Scenario {
         name: name.to_owned(),
-        title: document.title.0,
-        summary: document.summary.0,
+        title: document.title.0.0,
+        summary: document.summary.0.0,
         broken: document.broken.0,
         load: document.load.0,
         expect: document.expect.into_iter().map(|each| each.0).collect(),
         alert: document.alert.0,
         heal: Heal {
-            text: document.heal.text.0,
+            text: document.heal.text.0.0,
             restart: names(document.heal.restart),
-            resolved_within: document.heal.resolved_within.0,
+            resolved_within: document.heal.resolved_within.0.0,
         },
         walk: document.walk.0,
     })
@@ -97,8 +71,8 @@ pub fn parse(name: &str, text: &str) -> Result<Scenario, ParseError> {
     expecting = "the fields title, summary, broken, load, expect, alert, heal and walk"
 )]
 struct Document {
-    title: Text<String>,
-    summary: Text<String>,
+    title: Words,
+    summary: Words,
     broken: Checked<RawBroken>,
     load: Checked<RawLoad>,
     expect: Vec<Checked<RawExpectation>>,
@@ -111,11 +85,11 @@ struct Document {
 #[serde(deny_unknown_fields, expecting = "the fields flags, stop or deploy")]
 struct RawBroken {
     #[serde(default)]
-    flags: BTreeMap<String, Text<String>>,
+    flags: BTreeMap<String, Words>,
     #[serde(default)]
-    stop: Vec<Text<String>>,
+    stop: Vec<Words>,
     #[serde(default)]
-    deploy: BTreeMap<String, Text<String>>,
+    deploy: BTreeMap<String, Words>,
 }
 
 impl Check for RawBroken {
@@ -138,7 +112,7 @@ impl Check for RawBroken {
 #[serde(deny_unknown_fields, expecting = "the fields people, pause and paths")]
 struct RawLoad {
     people: usize,
-    pause: Text<Duration>,
+    pause: Time,
     paths: BTreeMap<String, usize>,
 }
 
@@ -152,11 +126,11 @@ impl Check for RawLoad {
                 self.people
             ));
         }
-        if self.pause.0 < SHORTEST_PAUSE {
+        if self.pause.0.0 < SHORTEST_PAUSE {
             return Err(format!(
                 "expected a pause of {} ms or more, found {} ms",
                 SHORTEST_PAUSE.as_millis(),
-                self.pause.0.as_millis()
+                self.pause.0.0.as_millis()
             ));
         }
         if let Some(path) = self.paths.keys().find(|path| !path.starts_with('/')) {
@@ -167,7 +141,7 @@ impl Check for RawLoad {
         }
         Ok(Load {
             people: self.people,
-            pause: self.pause.0,
+            pause: self.pause.0.0,
             paths: self.paths,
         })
     }
@@ -181,7 +155,7 @@ struct RawQuestion {
     logs: Option<Text<Template>>,
     profile: Option<Checked<RawProfile>>,
     link: Option<Text<Template>>,
-    shows: Option<Text<String>>,
+    shows: Option<Words>,
 }
 
 impl RawQuestion {
@@ -204,7 +178,7 @@ impl RawQuestion {
             "profile",
             self.profile.map(|profile| Question::Profile(profile.0)),
         );
-        let shows = self.shows.map(|text| text.0);
+        let shows = self.shows.map(|text| text.0.0);
         let has_shows = shows.is_some();
         let is_link = self.link.is_some();
         add(
@@ -232,8 +206,8 @@ impl RawQuestion {
     expecting = "the fields name, within and one of promql, traces, logs, profile"
 )]
 struct RawExpectation {
-    name: Text<String>,
-    within: Text<Duration>,
+    name: Words,
+    within: Time,
     #[serde(default)]
     unchanged: bool,
     promql: Option<Text<Template>>,
@@ -258,8 +232,8 @@ impl Check for RawExpectation {
             return Err("expected no ${trace_id} here: only a step of the walk has one".to_owned());
         }
         Ok(Expectation {
-            name: self.name.0,
-            within: self.within.0,
+            name: self.name.0.0,
+            within: self.within.0.0,
             unchanged: self.unchanged,
             question,
         })
@@ -272,20 +246,20 @@ impl Check for RawExpectation {
     expecting = "the fields service, operation, tags and min_duration"
 )]
 struct RawTraces {
-    service: Text<String>,
-    operation: Option<Text<String>>,
+    service: Words,
+    operation: Option<Words>,
     #[serde(default)]
-    tags: BTreeMap<String, Text<String>>,
-    min_duration: Option<Text<Duration>>,
+    tags: BTreeMap<String, Words>,
+    min_duration: Option<Time>,
 }
 
 impl From<RawTraces> for TraceSearch {
     fn from(raw: RawTraces) -> Self {
         Self {
-            service: raw.service.0,
-            operation: raw.operation.map(|text| text.0),
+            service: raw.service.0.0,
+            operation: raw.operation.map(|text| text.0.0),
             tags: texts(raw.tags),
-            min_duration: raw.min_duration.map(|text| text.0),
+            min_duration: raw.min_duration.map(|text| text.0.0),
         }
     }
 }
@@ -296,7 +270,7 @@ impl From<RawTraces> for TraceSearch {
     expecting = "the fields function, seconds and share"
 )]
 struct RawProfile {
-    function: Text<String>,
+    function: Words,
     seconds: u64,
     share: f64,
 }
@@ -318,7 +292,7 @@ impl Check for RawProfile {
             ));
         }
         Ok(ProfileQuestion {
-            function: self.function.0,
+            function: self.function.0.0,
             seconds: self.seconds,
             share: self.share,
         })
@@ -328,8 +302,8 @@ impl Check for RawProfile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the fields labels and within")]
 struct RawAlert {
-    labels: BTreeMap<String, Text<String>>,
-    within: Text<Duration>,
+    labels: BTreeMap<String, Words>,
+    within: Time,
 }
 
 impl Check for RawAlert {
@@ -341,7 +315,7 @@ impl Check for RawAlert {
         }
         Ok(Alert {
             labels: texts(self.labels),
-            within: self.within.0,
+            within: self.within.0.0,
         })
     }
 }
@@ -352,10 +326,10 @@ impl Check for RawAlert {
     expecting = "the fields text, restart and resolved_within"
 )]
 struct RawHeal {
-    text: Text<String>,
+    text: Words,
     #[serde(default)]
-    restart: Vec<Text<String>>,
-    resolved_within: Text<Duration>,
+    restart: Vec<Words>,
+    resolved_within: Time,
 }
 
 #[derive(Deserialize)]
@@ -364,13 +338,13 @@ struct RawHeal {
     expecting = "the fields text and one of promql, traces, logs, profile, link"
 )]
 struct RawStep {
-    text: Text<String>,
+    text: Words,
     promql: Option<Text<Template>>,
     traces: Option<RawTraces>,
     logs: Option<Text<Template>>,
     profile: Option<Checked<RawProfile>>,
     link: Option<Text<Template>>,
-    shows: Option<Text<String>>,
+    shows: Option<Words>,
 }
 
 impl Check for RawStep {
@@ -386,7 +360,7 @@ impl Check for RawStep {
             shows: self.shows,
         };
         Ok(Step {
-            text: self.text.0,
+            text: self.text.0.0,
             question: question.one("`promql`, `traces`, `logs`, `profile`, `link`")?,
         })
     }
@@ -434,33 +408,44 @@ impl<'de> Deserialize<'de> for Walk {
     }
 }
 
-fn texts(map: BTreeMap<String, Text<String>>) -> BTreeMap<String, String> {
-    map.into_iter().map(|(key, text)| (key, text.0)).collect()
+fn texts(map: BTreeMap<String, Words>) -> BTreeMap<String, String> {
+    map.into_iter().map(|(key, text)| (key, text.0.0)).collect()
 }
 
-fn names(list: Vec<Text<String>>) -> Vec<String> {
-    list.into_iter().map(|text| text.0).collect()
+fn names(list: Vec<Words>) -> Vec<String> {
+    list.into_iter().map(|text| text.0.0).collect()
 }
 
-impl FromText for String {
-    const EXPECTED: &'static str = "text (in quotes, if it looks like a number)";
+/// A text that says something.
+type Words = Text<NotEmpty>;
+
+struct NotEmpty(String);
+
+impl FromText for NotEmpty {
+    const EXPECTED: &'static str = String::EXPECTED;
 
     fn from_text(text: &str) -> Result<Self, String> {
         match text.trim() {
             "" => Err("expected a text, found an empty one".to_owned()),
-            text => Ok(text.to_owned()),
+            text => Ok(Self(text.to_owned())),
         }
     }
 }
 
-impl FromText for Duration {
+/// A time that somebody waits.
+type Time = Text<Wait>;
+
+struct Wait(Duration);
+
+impl FromText for Wait {
     const EXPECTED: &'static str = "a time such as 500ms, 30s or 2m";
 
     fn from_text(text: &str) -> Result<Self, String> {
         text.parse::<jiff::SignedDuration>()
             .ok()
-            .and_then(|time| Self::try_from(time).ok())
-            .filter(|time| !time.is_zero() && *time <= Self::from_secs(3600))
+            .and_then(|time| Duration::try_from(time).ok())
+            .filter(|time| !time.is_zero() && *time <= Duration::from_secs(3600))
+            .map(Self)
             .ok_or_else(|| {
                 format!(
                     "expected {} (an hour at most), found {text:?}",

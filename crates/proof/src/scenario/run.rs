@@ -31,7 +31,7 @@ const STEP: Duration = Duration::from_secs(30);
 /// What breaks and heals: the one thing that depends on where the lab runs.
 pub trait Engine {
     /// Why the lab is not whole: something does not run that should.
-    fn trouble(&self) -> Result<Option<String>, String>;
+    fn trouble(&self) -> impl Future<Output = Result<Option<String>, String>>;
 
     /// Breaks all of it.
     fn inject(&self, broken: &Broken) -> impl Future<Output = Result<(), String>>;
@@ -185,7 +185,7 @@ impl Run<'_> {
 
     /// Waits until everything runs, nothing pages, and the alert is not there.
     async fn calm<E: Engine>(&self, engine: &E) -> Result<(), String> {
-        let calm = async || match engine.trouble()? {
+        let calm = async || match engine.trouble().await? {
             Some(why) => Err(why),
             None => self.is_calm().await,
         };

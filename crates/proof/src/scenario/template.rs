@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
-
-use super::yaml::FromText;
+use yaml_file::FromText;
 
 /// What every lab has an address for, wherever it runs.
 pub const PARTS: [&str; 9] = [

@@ -70,7 +70,9 @@ const ALERTMANAGER: &[Allowed] = &[
 ];
 
 /// One session: what Alertmanager was told to send to.
-const WEBHOOK: &[Allowed] = &[read("/00000000-0000-0000-0000-000000000000")];
+const WEBHOOK: &[Allowed] = &[read(
+    "/api/session/00000000-0000-0000-0000-000000000000/requests",
+)];
 
 const fn allowed(backend: Backend) -> &'static [Allowed] {
     match backend {
@@ -206,7 +208,7 @@ mod tests {
             ("jaeger", "/proxy/jaeger/api/traces/"),
             (
                 "webhook",
-                "/proxy/webhook/11111111-0000-0000-0000-000000000000",
+                "/proxy/webhook/api/session/11111111-0000-0000-0000-000000000000/requests",
             ),
             ("grafana", "/proxy/grafana/api/health"),
         ] {

@@ -16,12 +16,13 @@ use proof::scenario::{self, Outcome, Place, Report, Scenario, Source, read_folde
 
 use crate::Lab;
 use crate::cli::{Interrupted, WrongRequest};
+use crate::compose;
 use crate::flags::{self, OFF};
 use crate::process::ProcessId;
 use crate::state::State;
 use crate::verbs::up::Signals;
-use crate::verbs::verify::ready;
-use engine::Native;
+use crate::verbs::verify::{in_containers, ready};
+use engine::Running;
 use record::Record;
 
 #[derive(clap::Args)]
@@ -155,18 +156,24 @@ async fn run_them(
     wait: Duration,
 ) -> anyhow::Result<ExitCode> {
     let scenarios = choose(lab, names)?;
-    if lab.running()?.is_none() {
-        bail!(
-            "no native lab is running, so there is nothing to break; `./lab up --engine native` starts one"
-        );
+    let native = lab.running()?.is_some();
+    if !native && compose::running(lab).await?.is_none() {
+        bail!("no lab is running, so there is nothing to break; `./lab up` starts one");
     }
     let Some(_turn) = record::turn(lab)? else {
         return Err(already_running(lab)?.into());
     };
     // Before anything is broken: Ctrl-C must never find us unprepared.
     let mut signals = Signals::listen()?;
+    let whole = async {
+        if native {
+            ready(lab, wait).await
+        } else {
+            in_containers(lab).await
+        }
+    };
     let state = tokio::select! {
-        state = ready(lab, wait) => state?,
+        state = whole => state?,
         () = signals.any() => {
             lab.printer.clear_steps();
             return Err(Interrupted.into());
@@ -281,7 +288,7 @@ async fn one(
         }
         *latest.borrow_mut() = Some(record);
     };
-    let engine = Native { lab };
+    let engine = Running { lab };
     let finished = {
         let mut run = std::pin::pin!(scenario::run(scenario, place, &engine, &tell));
         let mut ticks = tokio::time::interval(TICK);

@@ -1,15 +1,20 @@
-//! Breaking and healing on the native engine: flags, the supervisor, and versions of services.
+//! Breaking and healing, wherever the lab runs: flags are the same file everywhere, and what is
+//! stopped or runs as another version is so natively or in containers.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod containers;
+mod native;
+
+use std::collections::BTreeMap;
 
 use anyhow::Context;
-use proof::scenario::{Broken, Engine, Place, SESSION};
+use proof::backend::SESSION;
+use proof::scenario::{Broken, Engine, Place};
 
 use crate::Lab;
+use crate::compose;
 use crate::flags::{self, OFF};
 use crate::settings::Port;
-use crate::state::{Act, Phase, State};
-use crate::verbs::restart::carry_out;
+use crate::state::{Phase, State};
 use crate::verbs::verify::why_absent;
 use crate::versions;
 
@@ -56,19 +61,20 @@ pub(super) fn default_place(lab: &Lab) -> anyhow::Result<Place> {
     Ok(place)
 }
 
-/// Where notifications are kept.
+/// Where notifications can be read.
 pub(super) fn session(lab: &Lab, state: &State) -> anyhow::Result<String> {
-    Ok(format!("{}{SESSION}", lab.url(Port::Webhook, Some(state))?))
+    let webhook = lab.url(Port::Webhook, Some(state))?;
+    Ok(format!("{webhook}s/{SESSION}"))
 }
 
-/// The native lab.
-pub(super) struct Native<'a> {
+/// The lab that runs, natively or in containers.
+pub(super) struct Running<'a> {
     pub(super) lab: &'a Lab,
 }
 
-impl Engine for Native<'_> {
-    fn trouble(&self) -> Result<Option<String>, String> {
-        let state = self.lab.running().map_err(text)?;
+impl Engine for Running<'_> {
+    async fn trouble(&self) -> Result<Option<String>, String> {
+        let state = self.lab.running_anywhere().await.map_err(text)?;
         let state = state.ok_or("the lab does not run any more")?;
         let matters =
             |name: &str| name == "postgres" || PARTS.iter().any(|(part, _)| *part == name);
@@ -95,13 +101,35 @@ fn text(error: anyhow::Error) -> String {
     format!("{error:#}")
 }
 
+/// Where the lab runs now.
+enum Where {
+    Native,
+    Containers,
+    Nowhere,
+}
+
+async fn find(lab: &Lab) -> anyhow::Result<Where> {
+    Ok(if lab.running()?.is_some() {
+        Where::Native
+    } else if compose::running(lab).await?.is_some() {
+        Where::Containers
+    } else {
+        Where::Nowhere
+    })
+}
+
 async fn inject(lab: &Lab, broken: &Broken) -> anyhow::Result<()> {
+    let place = find(lab).await?;
     if !broken.deploy.is_empty() {
         let mut versions = versions::current(&lab.paths);
         versions.extend(broken.deploy.clone());
         versions::set(&lab.paths, &versions)?;
         let services: Vec<String> = broken.deploy.keys().cloned().collect();
-        carry_out(lab, Act::Restart, services).await?;
+        match place {
+            Where::Native => native::restart(lab, services).await?,
+            Where::Containers => containers::restart(lab, services).await?,
+            Where::Nowhere => {}
+        }
     }
     if !broken.flags.is_empty() {
         flags::edit(&lab.paths, |flags| {
@@ -112,7 +140,12 @@ async fn inject(lab: &Lab, broken: &Broken) -> anyhow::Result<()> {
         })?;
     }
     if !broken.stop.is_empty() {
-        carry_out(lab, Act::Stop, broken.stop.clone()).await?;
+        let names = broken.stop.clone();
+        match place {
+            Where::Native => native::stop(lab, names).await?,
+            Where::Containers => containers::stop(lab, names).await?,
+            Where::Nowhere => {}
+        }
     }
     lab.printer.clear_steps();
     Ok(())
@@ -131,16 +164,20 @@ pub(super) async fn heal(lab: &Lab, broken: &Broken, restart: &[String]) -> anyh
     let mut versions = versions::current(&lab.paths);
     versions.retain(|service, _| !broken.deploy.contains_key(service));
     versions::set(&lab.paths, &versions)?;
-    if lab.running()?.is_none() {
-        return Ok(());
-    }
-    if !broken.stop.is_empty() {
-        carry_out(lab, Act::Start, broken.stop.clone()).await?;
-    }
-    let again: BTreeSet<&String> = broken.deploy.keys().chain(restart).collect();
-    if !again.is_empty() {
-        let again: Vec<String> = again.into_iter().cloned().collect();
-        carry_out(lab, Act::Restart, again).await?;
+    let stopped = broken.stop.clone();
+    let mut again: Vec<String> = broken.deploy.keys().chain(restart).cloned().collect();
+    again.sort_unstable();
+    again.dedup();
+    match find(lab).await? {
+        Where::Native => {
+            native::start(lab, stopped).await?;
+            native::restart(lab, again).await?;
+        }
+        Where::Containers => {
+            containers::start(lab, stopped).await?;
+            containers::restart(lab, again).await?;
+        }
+        Where::Nowhere => {}
     }
     lab.printer.clear_steps();
     Ok(())
