@@ -7,9 +7,7 @@ mod common;
 #[path = "common/incident.rs"]
 mod incident;
 
-use std::process::{Command, Stdio};
-
-use serde_json::Value;
+use std::process::Command;
 
 use common::TestLab;
 
@@ -22,18 +20,7 @@ fn a_bad_deploy_and_an_outage_are_seen_told_healed_and_their_end_is_told() {
     let lab = TestLab::new();
     lab.lab(&["air-gap", "images", "make"]);
     lab.lab(&["up", "--engine", "compose", "--offline"]);
-    let mut args = vec!["scenario", "run", "--json"];
-    args.extend(TWO);
-    let output = lab
-        .command(&args)
-        // Past the capture of the test runner: it takes minutes.
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    let reports: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(output.status.success(), "{reports:#?}");
-    assert_eq!(reports.len(), TWO.len());
-    reports.iter().for_each(incident::went_in_order);
+    incident::run(&lab, &TWO);
     // Healed: the container is one without another version, and nothing of it is kept.
     let overlay = lab.state_dir().join("config/compose/versions.yaml");
     assert!(!overlay.exists());

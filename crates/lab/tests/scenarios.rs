@@ -87,18 +87,7 @@ fn pid(child: &Child) -> i32 {
 fn four_incidents_are_seen_told_healed_and_their_end_is_told() {
     let lab = TestLab::new();
     lab.lab(&["up", "--engine", "native", "--wait"]);
-    let mut args = vec!["scenario", "run", "--json"];
-    args.extend(FOUR);
-    let output = lab
-        .command(&args)
-        // Past the capture of the test runner: it takes minutes.
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    let reports: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(output.status.success(), "{reports:#?}");
-    assert_eq!(reports.len(), FOUR.len());
-    reports.iter().for_each(incident::went_in_order);
+    incident::run(&lab, &FOUR);
     assert_eq!(lab.flags_on(), [""; 0]);
 }
 
