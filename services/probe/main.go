@@ -17,8 +17,9 @@ import (
 const usage = `usage:
   probe http://127.0.0.1:PORT/PATH     is there an answer that means yes (2xx)?
   probe tcp://127.0.0.1:PORT           does somebody listen?
-  probe prepare [--self=FILE] [--copy=FROM:TO]... [--own=DIRECTORY:USER]...
-                                       copies itself, copies the files of directories, gives directories to users by number`
+  probe prepare [--self=FILE] [--copy=FROM:TO]... [--begin=FROM:TO]... [--own=DIRECTORY:USER]...
+                                       copies itself, copies the files of directories, or those that are not there yet, and
+                                       gives directories to users by number`
 
 // patience is below the time that an engine waits for a healthcheck.
 const patience = 3 * time.Second
@@ -76,7 +77,8 @@ func runPrepare(args []string) error {
 	flags := flag.NewFlagSet("prepare", flag.ExitOnError)
 	flags.Usage = func() { fmt.Fprintln(os.Stderr, usage) }
 	flags.StringVar(&p.self, "self", "", "")
-	flags.Func("copy", "", p.addCopy)
+	flags.Func("copy", "", func(value string) error { return p.addCopy(value, false) })
+	flags.Func("begin", "", func(value string) error { return p.addCopy(value, true) })
 	flags.Func("own", "", p.addOwner)
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -16,19 +16,23 @@ type preparation struct {
 	owners []owner
 }
 
-type copying struct{ from, to string }
+type copying struct {
+	from, to string
+	// once: what is there stays as it is.
+	once bool
+}
 
 type owner struct {
 	directory string
 	user      int
 }
 
-func (p *preparation) addCopy(value string) error {
+func (p *preparation) addCopy(value string, once bool) error {
 	from, to, ok := strings.Cut(value, ":")
 	if !ok || from == "" || to == "" {
 		return fmt.Errorf("FROM:TO is expected")
 	}
-	p.copies = append(p.copies, copying{from, to})
+	p.copies = append(p.copies, copying{from, to, once})
 	return nil
 }
 
@@ -68,6 +72,9 @@ func (p *preparation) run() error {
 				continue
 			}
 			from, to := filepath.Join(each.from, entry.Name()), filepath.Join(each.to, entry.Name())
+			if _, err := os.Lstat(to); each.once && err == nil {
+				continue
+			}
 			if err := place(from, to, 0o644); err != nil {
 				return err
 			}

@@ -83,10 +83,29 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
+func TestWhatIsThereStays(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	for directory, files := range map[string][]string{from: {"flags", "other"}, to: {"flags"}} {
+		for _, name := range files {
+			if err := os.WriteFile(filepath.Join(directory, name), []byte(directory), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := runPrepare([]string{"--begin=" + from + ":" + to}); err != nil {
+		t.Fatal(err)
+	}
+	for name, wanted := range map[string]string{"flags": to, "other": from} {
+		if text, err := os.ReadFile(filepath.Join(to, name)); err != nil || string(text) != wanted {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+}
+
 func TestPrepareRefuses(t *testing.T) {
 	var p preparation
 	for _, value := range []string{"", "/a", ":/b", "/a:"} {
-		if p.addCopy(value) == nil {
+		if p.addCopy(value, false) == nil {
 			t.Errorf("--copy=%s", value)
 		}
 	}

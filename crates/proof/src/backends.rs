@@ -19,6 +19,7 @@ pub enum Part {
     Prometheus,
     Alertmanager,
     Collector,
+    Console,
     Postgres,
     Tempo,
     Pyroscope,
@@ -38,6 +39,7 @@ impl fmt::Display for Part {
             Self::Prometheus => "prometheus",
             Self::Alertmanager => "alertmanager",
             Self::Collector => "otel-collector",
+            Self::Console => "console",
             Self::Postgres => "postgres",
             Self::Tempo => "tempo",
             Self::Pyroscope => "pyroscope",
@@ -58,6 +60,8 @@ pub struct Backends {
     pub alertmanager: Option<Url>,
     /// The Collector's health check.
     pub collector: Option<Url>,
+    /// The lab in a browser.
+    pub console: Option<Url>,
     /// `postgres://user:password@host:port/database`
     pub postgres: Option<String>,
     pub tempo: Option<Url>,
@@ -94,6 +98,7 @@ impl Backends {
             Part::Prometheus => self.prometheus.as_ref(),
             Part::Alertmanager => self.alertmanager.as_ref(),
             Part::Collector => self.collector.as_ref(),
+            Part::Console => self.console.as_ref(),
             Part::Tempo => self.tempo.as_ref(),
             Part::Pyroscope => self.pyroscope.as_ref(),
             Part::AlbumsLogs | Part::Postgres | Part::GrafanaFiles => None,

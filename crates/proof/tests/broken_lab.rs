@@ -57,6 +57,9 @@ enum Fault {
     SamplesOfAnotherSpan,
     SamplesElsewhere,
     SpanNamesNoProfile,
+    PageIsEmpty,
+    ScriptIsGone,
+    ConsolePassesNothingOn,
 }
 
 /// What the lab has seen, and what is wrong with it.
@@ -240,6 +243,19 @@ fn jaeger(lab: &Lab, request: &Request) -> ResponseTemplate {
         }
         _ => ResponseTemplate::new(404)
             .set_body_json(json!({"data": null, "errors": [{"msg": "trace not found"}]})),
+    }
+}
+
+fn console(lab: &Lab, request: &Request) -> ResponseTemplate {
+    match (request.url.path(), lab.fault) {
+        ("/", Fault::PageIsEmpty) => ResponseTemplate::new(200),
+        ("/", _) => ResponseTemplate::new(200)
+            .set_body_raw("<script type=\"module\" src=\"/assets/a.js\">", "text/html"),
+        ("/assets/a.js", Fault::ScriptIsGone) => ResponseTemplate::new(404),
+        ("/assets/a.js", _) => ResponseTemplate::new(200).set_body_raw("1", "text/javascript"),
+        (_, Fault::ConsolePassesNothingOn) => ResponseTemplate::new(502),
+        (path, _) if path.starts_with("/proxy/jaeger/") => jaeger(lab, request),
+        _ => ResponseTemplate::new(404),
     }
 }
 
@@ -646,6 +662,7 @@ async fn verify_with(fault: Fault, grafana: Option<PathBuf>) -> Report {
     let (_edge, edge) = serve(&lab, edge).await;
     let (_users, users) = serve(&lab, users).await;
     let (_jaeger, jaeger) = serve(&lab, jaeger).await;
+    let (_console, console) = serve(&lab, console).await;
     let (_loki, loki) = serve(&lab, loki).await;
     let (_prometheus, prometheus) = serve(&lab, prometheus).await;
     let status = |_: &Lab, _: &Request| {
@@ -661,6 +678,7 @@ async fn verify_with(fault: Fault, grafana: Option<PathBuf>) -> Report {
         loki,
         prometheus,
         alertmanager,
+        console,
         grafana,
         ..Backends::default()
     };
@@ -691,6 +709,8 @@ const EXEMPLARS: [&str; 2] = [
     "exemplar of edge's spans -> trace",
 ];
 const SAMPLES: &str = "span -> its samples";
+const PAGE: &str = "console -> its page and script";
+const BY_CONSOLE: &str = "console -> the trace, by way of it";
 const LOGS: [&str; 2] = ["trace -> log lines of edge", "trace -> log lines of users"];
 
 /// The links that must fail, and no other.
@@ -705,14 +725,16 @@ fn expected(fault: Fault) -> Vec<&'static str> {
             &["traceparent is honoured", "broken traceparent is ignored"],
             &["trace: edge, users, database", "trace: the call to albums"],
         ]),
-        Fault::EdgeIgnoresTraceparent => all(&[&["traceparent is honoured"], &TRACES, &LOGS]),
+        Fault::EdgeIgnoresTraceparent => {
+            all(&[&["traceparent is honoured"], &TRACES, &LOGS, &[BY_CONSOLE]])
+        }
         Fault::EdgeTrustsBrokenTraceparent => vec!["broken traceparent is ignored"],
         Fault::UserIsNotFiltered => vec!["edge answers /user/admin"],
         Fault::SomeRequestsFail => vec!["every request is served"],
         Fault::UsersIsNotReady => vec!["services are ready"],
-        Fault::NoTraces => all(&[&TRACES, &LOGS, &EXEMPLARS, &[SAMPLES]]),
-        Fault::NoUsersSpan => vec![TRACES[0], TRACES[1], LOGS[1]],
-        Fault::WrongParent => vec![TRACES[0], TRACES[1]],
+        Fault::NoTraces => all(&[&TRACES, &LOGS, &EXEMPLARS, &[SAMPLES, BY_CONSOLE]]),
+        Fault::NoUsersSpan => vec![TRACES[0], TRACES[1], LOGS[1], BY_CONSOLE],
+        Fault::WrongParent => vec![TRACES[0], TRACES[1], BY_CONSOLE],
         Fault::CallerIsLost => vec![TRACES[0], TRACES[2]],
         Fault::AnotherSpanIsNamed => vec![TRACES[0], TRACES[2], LOGS[0]],
         Fault::OldNames => vec![TRACES[1]],
@@ -750,7 +772,7 @@ fn expected(fault: Fault) -> Vec<&'static str> {
                 "Prometheus -> Alertmanager",
             ],
         ]),
-        Fault::JaegerSendsHtml => all(&[&TRACES, &EXEMPLARS, &[SAMPLES]]),
+        Fault::JaegerSendsHtml => all(&[&TRACES, &EXEMPLARS, &[SAMPLES, BY_CONSOLE]]),
         Fault::EdgeDropsSpans => vec!["the services dropped nothing"],
         Fault::SpansFailed | Fault::SpansStuck | Fault::QueueIsFull => {
             vec!["nothing was lost on the way"]
@@ -762,10 +784,12 @@ fn expected(fault: Fault) -> Vec<&'static str> {
         | Fault::SamplesOfAnotherSpan
         | Fault::SamplesElsewhere
         | Fault::SpanNamesNoProfile => vec![SAMPLES],
+        Fault::PageIsEmpty | Fault::ScriptIsGone => vec![PAGE],
+        Fault::ConsolePassesNothingOn => vec![BY_CONSOLE],
     }
 }
 
-const FAULTS: [Fault; 42] = [
+const FAULTS: [Fault; 45] = [
     Fault::None,
     Fault::EdgeAnswers500,
     Fault::EdgeSendsHtml,
@@ -808,6 +832,9 @@ const FAULTS: [Fault; 42] = [
     Fault::SamplesOfAnotherSpan,
     Fault::SamplesElsewhere,
     Fault::SpanNamesNoProfile,
+    Fault::PageIsEmpty,
+    Fault::ScriptIsGone,
+    Fault::ConsolePassesNothingOn,
 ];
 
 #[tokio::test]

@@ -7,6 +7,8 @@ use service::Readiness;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::backends::Backends;
+use crate::components::Watch;
+use crate::desk::Desk;
 use crate::guard;
 use crate::routes;
 use crate::routes::verify::Verification;
@@ -18,6 +20,9 @@ pub struct App {
     pub(crate) settings: Arc<Settings>,
     pub(crate) backends: Backends,
     pub(crate) verification: Arc<Verification>,
+    pub(crate) watch: Arc<Watch>,
+    /// Where there is no command line.
+    pub(crate) desk: Option<Arc<Desk>>,
 }
 
 impl App {
@@ -26,11 +31,22 @@ impl App {
     /// # Errors
     /// The HTTP client cannot be built.
     pub fn new(settings: Settings) -> reqwest::Result<Self> {
+        let watch = Arc::new(Watch::new(&settings)?);
         Ok(Self {
             backends: Backends::new(&settings)?,
+            desk: Desk::of(&settings, &watch).map(Arc::new),
+            watch,
             settings: Arc::new(settings),
             verification: Arc::default(),
         })
+    }
+
+    /// Heals what a run of the console's own has broken: nobody would after it.
+    pub async fn close(&self) {
+        let Some(desk) = &self.desk else { return };
+        if let Err(error) = desk.heal().await {
+            tracing::error!(error, "a scenario is not healed");
+        }
     }
 
     /// Builds the router. It makes no spans and counts no requests: whoever watches the lab is not

@@ -262,7 +262,7 @@ fn below(base: &Url, path: &str, query: Option<&str>) -> Url {
 }
 
 /// The innermost cause: the outer ones only say that a request failed.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

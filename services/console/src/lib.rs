@@ -2,8 +2,12 @@
 
 mod app;
 mod backends;
+mod components;
+mod desk;
+mod flags;
 mod guard;
 mod routes;
 pub mod settings;
 
 pub use app::App;
+pub use components::Listing;

@@ -1,15 +1,23 @@
 //! The lab in a browser.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
-use console::{App, settings::Settings};
-use service::{Readiness, bind, serve, shutdown_signal};
+use console::App;
+use console::settings::{DEFAULT_PORT, Settings};
+use service::{Readiness, bind, healthcheck, serve, shutdown_signal};
 
 /// Nobody waits longer for an answer of a backend.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// The variable with the port.
+const PORT: &str = "CONSOLE_PORT";
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
+    if let Some(code) = healthcheck(PORT, DEFAULT_PORT) {
+        return Ok(code);
+    }
     let telemetry = telemetry::init("console", env!("CARGO_PKG_VERSION"))?;
     let outcome = run().await;
     if let Err(error) = &outcome {
@@ -18,13 +26,14 @@ async fn main() -> anyhow::Result<()> {
     if let Err(error) = telemetry.shutdown().await {
         tracing::warn!("{error}");
     }
-    outcome
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 async fn run() -> anyhow::Result<()> {
-    let app = App::new(Settings::from_env()?)?.router();
-    let listener = bind("CONSOLE_PORT", 8088, &Readiness::default()).await?;
+    let app = App::new(Settings::from_env()?)?;
+    let listener = bind(PORT, DEFAULT_PORT, &Readiness::default()).await?;
     tracing::info!(address = %listener.local_addr()?, "console listens");
-    serve(listener, app, shutdown_signal(), DRAIN).await;
+    serve(listener, app.clone().router(), shutdown_signal(), DRAIN).await;
+    app.close().await;
     Ok(())
 }

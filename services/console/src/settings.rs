@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use service::env::{self, EnvError};
 use url::Url;
 
+use crate::components::Listing;
+
 /// Where everything is.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -18,6 +20,17 @@ pub struct Settings {
     pub lab_program: Option<PathBuf>,
     /// `LAB_SCENARIO_FILE`: what the command line tells of the incident that runs.
     pub scenario_file: Option<PathBuf>,
+    /// `CONSOLE_SCENARIOS`: a directory of incidents. Where there is no command line, those that
+    /// need flags only are run by the console itself.
+    pub scenarios: Option<PathBuf>,
+    /// `FLAGS_FILE`: the flags that the services read; written by such a run.
+    pub flags_file: Option<PathBuf>,
+    /// `CONSOLE_COMPONENTS`: what runs, where no supervisor tells. Compose only.
+    pub components: Listing,
+    /// `CONSOLE_LEFT_OUT`: names, with commas between them, of those that were not started.
+    pub left_out: Vec<String>,
+    /// `CONSOLE_PORT` on loopback, where the proof finds the console itself.
+    pub console: Option<Url>,
     /// `CONSOLE_HOSTS`: names, with commas between them, by which a browser may ask besides those
     /// of loopback.
     pub hosts: Vec<String>,
@@ -60,18 +73,28 @@ impl Settings {
             "a directory",
             PathBuf::from("services/console/web/dist"),
         )?;
-        let hosts = env::or("CONSOLE_HOSTS", "host names", String::new())?;
+        let port = env::or(
+            "CONSOLE_PORT",
+            "a port number from 0 to 65535",
+            DEFAULT_PORT,
+        )?;
         Ok(Self {
             web,
             dashboards: env::optional("CONSOLE_DASHBOARDS", "a directory")?,
             state_file: env::optional("LAB_STATE_FILE", "a file")?,
             lab_program: env::optional("LAB_PROGRAM", "a program")?,
             scenario_file: env::optional("LAB_SCENARIO_FILE", "a file")?,
-            hosts: hosts
-                .split(',')
-                .map(|host| host.trim().to_ascii_lowercase())
-                .filter(|host| !host.is_empty())
-                .collect(),
+            scenarios: env::optional("CONSOLE_SCENARIOS", "a directory")?,
+            flags_file: env::optional("FLAGS_FILE", "a file")?,
+            components: env::or(
+                "CONSOLE_COMPONENTS",
+                "lines of a name, an address to ask for its health, and one for a browser or -",
+                Listing::default(),
+            )?,
+            left_out: names("CONSOLE_LEFT_OUT", "names of components")?,
+            // A port of 0 is known when it is taken, and to nobody before.
+            console: (port != 0).then(|| local(port)),
+            hosts: names("CONSOLE_HOSTS", "host names")?,
             edge: address("EDGE_URL", 8001)?,
             users: address("USERS_URL", 8000)?,
             albums: address("ALBUMS_URL", 8002)?,
@@ -89,18 +112,19 @@ impl Settings {
     }
 }
 
+/// The port, where `CONSOLE_PORT` names none.
+pub const DEFAULT_PORT: u16 = 8088;
+
+/// Names with commas between them.
+fn names(name: &'static str, expected: &'static str) -> Result<Vec<String>, EnvError> {
+    let text = env::or(name, expected, String::new())?;
+    let names = text.split(',').map(|each| each.trim().to_ascii_lowercase());
+    Ok(names.filter(|each| !each.is_empty()).collect())
+}
+
 fn address(name: &'static str, port: u16) -> Result<Url, EnvError> {
     const EXPECTED: &str = "an address such as http://prometheus:9090";
-    #[expect(
-        clippy::expect_used,
-        reason = "a constant and a number always make an address"
-    )]
-    let local = || {
-        format!("http://127.0.0.1:{port}")
-            .parse()
-            .expect("a valid address")
-    };
-    let url: Url = env::optional(name, EXPECTED)?.unwrap_or_else(local);
+    let url: Url = env::optional(name, EXPECTED)?.unwrap_or_else(|| local(port));
     if url.scheme() == "http" && url.has_host() {
         return Ok(url);
     }
@@ -110,4 +134,14 @@ fn address(name: &'static str, port: u16) -> Result<Url, EnvError> {
         reason: "not http".to_owned(),
         expected: EXPECTED,
     })
+}
+
+fn local(port: u16) -> Url {
+    #[expect(
+        clippy::expect_used,
+        reason = "a constant and a number always make an address"
+    )]
+    format!("http://127.0.0.1:{port}")
+        .parse()
+        .expect("a valid address")
 }

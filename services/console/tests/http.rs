@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use console::App;
 use console::settings::Settings;
+use console::{App, Listing};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -43,6 +43,11 @@ impl Console {
             state_file: Some(directory.path().join("state.json")),
             lab_program: None,
             scenario_file: Some(directory.path().join("scenario.json")),
+            scenarios: None,
+            flags_file: None,
+            components: Listing::default(),
+            left_out: Vec::new(),
+            console: None,
             hosts: Vec::new(),
             edge: url.clone(),
             users: url.clone(),
@@ -436,7 +441,8 @@ async fn incidents_are_the_command_line_s() {
     let view: Value = console.get("/api/scenarios").await.json().await.unwrap();
     assert_eq!(
         view,
-        json!({"scenarios": [{"name": "slow-query"}], "report": null, "running": false, "broken": false})
+        json!({"scenarios": [{"name": "slow-query"}], "report": null, "running": false,
+            "broken": false, "cannot": {}})
     );
     // A run whose process is gone, and which healed nothing.
     let record = json!({"process": {"pid": 1, "start": 1}, "healed": false,
@@ -459,6 +465,143 @@ async fn incidents_are_the_command_line_s() {
     let (status, _) = problem(post("/api/scenarios/run/--all").await.unwrap()).await;
     assert_eq!(status, 400);
     assert_eq!(post("/api/scenarios/heal").await.unwrap().status(), 200);
+}
+
+fn shipped(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+/// Without a command line, with the shipped incidents and flags that can be written.
+async fn with_a_desk() -> (Console, std::path::PathBuf, TempDir) {
+    let flags = tempfile::tempdir().unwrap();
+    let file = flags.path().join("lab.flagd.json");
+    std::fs::copy(shipped("infra/flags/lab.flagd.json"), &file).unwrap();
+    let console = Console::start_with(|settings| {
+        settings.state_file = None;
+        settings.scenarios = Some(shipped("scenarios"));
+        settings.flags_file = Some(file.clone());
+        settings.components = format!("users {}healthz -\n", settings.users)
+            .parse()
+            .unwrap();
+    })
+    .await;
+    let calm = json!({"status": "success", "data": {"alerts": []}});
+    for (at, body) in [
+        ("/api/v1/alerts", calm),
+        (
+            "/api/session/00000000-0000-0000-0000-000000000000/requests",
+            json!([]),
+        ),
+    ] {
+        let answer = ResponseTemplate::new(200).set_body_json(body);
+        console.answers(at, answer).await;
+    }
+    (console, file, flags)
+}
+
+fn variant(file: &Path, flag: &str) -> Value {
+    let flags: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    flags["flags"][flag]["defaultVariant"].clone()
+}
+
+#[tokio::test]
+async fn incidents_of_flags_need_no_command_line() {
+    const FLAG: &str = "users-error-share";
+    let (console, file, _flags) = with_a_desk().await;
+    let post = async |at: &str| console.http.post(console.url(at)).send().await.unwrap();
+    let view = async || -> Value { console.get("/api/scenarios").await.json().await.unwrap() };
+    let why = &view().await["cannot"]["users-down"];
+    assert!(
+        why.as_str()
+            .unwrap()
+            .contains("./lab scenario run users-down"),
+        "{why}"
+    );
+    let (status, _) = problem(post("/api/scenarios/run/users-down").await).await;
+    assert_eq!(status, 409);
+    // Nobody answers for users yet.
+    let (status, detail) = problem(post("/api/scenarios/run/error-burst").await).await;
+    assert_eq!(status, 409);
+    assert!(detail.contains("users is unhealthy"), "{detail}");
+
+    for at in ["/healthz", "/", "/users", "/user/admin", "/albums"] {
+        console.answers(at, ResponseTemplate::new(200)).await;
+    }
+    let until = async |what: &str, is_so: &dyn Fn(&Value) -> bool| {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(40);
+        loop {
+            let seen = view().await;
+            if is_so(&seen) {
+                return seen;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{what}: {seen:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while post("/api/scenarios/run/error-burst").await.status() != 202 {
+        assert!(tokio::time::Instant::now() < deadline, "users is well now");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let (status, detail) = problem(post("/api/scenarios/run/slow-query").await).await;
+    assert_eq!(status, 409);
+    assert!(detail.contains("error-burst runs already"), "{detail}");
+    until("it is broken", &|_| variant(&file, FLAG) == "half").await;
+    assert_eq!(post("/api/scenarios/heal").await.status(), 200);
+    let seen = view().await;
+    assert_eq!(variant(&file, FLAG), "off");
+    assert_eq!(seen["report"]["outcome"], "interrupted");
+    assert_eq!(
+        (&seen["running"], &seen["broken"]),
+        (&json!(false), &json!(false))
+    );
+    let record: Value =
+        serde_json::from_slice(&std::fs::read(file.with_file_name("scenario.json")).unwrap())
+            .unwrap();
+    assert_eq!(record["healed"], true);
+}
+
+#[tokio::test]
+async fn components_are_asked_where_nobody_tells() {
+    let console = Console::start_with(|settings| {
+        settings.state_file = None;
+        settings.components = format!(
+            "edge {0}readyz http://localhost:8001\nloki {0}ready -\ntempo {0}ready http://localhost:3200\n",
+            settings.edge
+        )
+        .parse()
+        .unwrap();
+        settings.left_out = vec!["tempo".to_owned()];
+    })
+    .await;
+    console.answers("/readyz", ResponseTemplate::new(200)).await;
+    let away = ResponseTemplate::new(503).set_body_string("Ingester not ready");
+    console.answers("/ready", away).await;
+    let lab: Value = console.get("/api/lab").await.json().await.unwrap();
+    let seen: Vec<(&str, &str, &Value)> = lab["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|each| {
+            let text = |name: &str| each[name].as_str().unwrap();
+            (text("name"), text("phase"), &each["address"])
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("edge", "healthy", &json!("http://localhost:8001")),
+            ("loki", "unhealthy", &Value::Null),
+            ("tempo", "missing", &Value::Null),
+        ]
+    );
+    let why = lab["components"][1]["detail"].as_str().unwrap();
+    assert!(
+        why.contains("503") && why.contains("Ingester not ready"),
+        "{why}"
+    );
 }
 
 #[tokio::test]

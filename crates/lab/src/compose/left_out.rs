@@ -47,6 +47,14 @@ pub(crate) fn overlay(left_out: &BTreeMap<String, String>, in_place: &InPlace) -
             );
         }
     }
+    if !left_out.is_empty() && !is_out("console") {
+        // Or it would tell that they are not healthy.
+        let names: Vec<&str> = left_out.keys().map(String::as_str).collect();
+        services.insert(
+            "console".to_owned(),
+            json!({ "environment": { "CONSOLE_LEFT_OUT": names.join(",") } }),
+        );
+    }
     if !left_out.is_empty() && !is_out("prometheus") {
         let mut volumes = vec![format!(
             "{}:/etc/prometheus/targets:ro",
@@ -121,6 +129,10 @@ mod tests {
                 "/state/targets:/etc/prometheus/targets:ro",
                 "/state/rules:/etc/prometheus/rules:ro",
             ])
+        );
+        assert_eq!(
+            services["console"]["environment"]["CONSOLE_LEFT_OUT"],
+            "pyroscope,pyrra-filesystem,tempo"
         );
         let command = services["otel-collector"]["command"].as_array().unwrap();
         assert_eq!(command.len(), 2);

@@ -9,7 +9,8 @@ use crate::Lab;
 use crate::compose::image::Image;
 use crate::native::component::{Component, Found, GoModule, Probe, Recipe, Source, Stop, Tier};
 use crate::native::components;
-use crate::native::provision::{self, Look, Progress, debian};
+use crate::native::components::console;
+use crate::native::provision::{self, Look, Progress, debian, npm};
 
 /// The service whose program is no component of the native engine.
 static PROBE: Component = Component {
@@ -58,7 +59,7 @@ pub(crate) async fn image(
     let libraries = libraries.as_deref();
     let mut image = Image::default();
     let (path, user) = match component.name {
-        "edge" | "users" | "albums" | "probe" => ("/usr/bin/", "65532:65532"),
+        "edge" | "users" | "albums" | "probe" | "console" => ("/usr/bin/", "65532:65532"),
         "otel-collector" => ("/otelcol-contrib", "10001:10001"),
         "jaeger" => ("/cmd/jaeger/jaeger-linux", "10001"),
         "loki" => ("/usr/bin/loki", "10001"),
@@ -77,11 +78,17 @@ pub(crate) async fn image(
     image.program(&found.program, &path, libraries).await?;
     image.entrypoint = vec![path];
     user.clone_into(&mut image.user);
-    // Volumes begin with the owner of the directory they cover.
+    // Volumes begin with the owner of the directory they cover; the console's page is beside it.
     match component.name {
         "loki" => image.directory("/loki", 10_001, 0o755),
         "prometheus" => image.directory("/prometheus", 65_534, 0o755),
         "alertmanager" => image.directory("/alertmanager", 65_534, 0o755),
+        "console" => {
+            const PAGE: &str = "/usr/share/console";
+            let page = npm::page(lab, component.name, &console::PAGE)?;
+            image.tree(&page, Path::new(PAGE), &|_| true)?;
+            image.env = vec![format!("CONSOLE_WEB={PAGE}")];
+        }
         _ => {}
     }
     Ok((image, found.source))

@@ -25,6 +25,16 @@ const PROJECT: &str = "observability-lab";
 /// The shipped file.
 pub(crate) const FILE: &str = "docker-compose.yaml";
 
+/// The user of the console's image.
+const CONSOLE: u32 = 65_532;
+
+/// The console writes the flags, too: it runs as the user whose directory they are in. Root gives
+/// it the directory instead, and needs no leave.
+fn flags_owner() -> Option<String> {
+    let user = nix::unistd::Uid::effective();
+    (!user.is_root()).then(|| format!("{user}:{}", nix::unistd::Gid::effective()))
+}
+
 pub(crate) struct Stack<'a> {
     lab: &'a Lab,
     pub(crate) docker: Docker,
@@ -96,6 +106,9 @@ impl<'a> Stack<'a> {
         if let Some(directory) = paths.flags_file().parent() {
             command.env("LAB_FLAGS_DIR", directory);
         }
+        if let Some(user) = flags_owner() {
+            command.env("LAB_CONSOLE_USER", user);
+        }
         // The ports above have it.
         command.env_remove(settings::PORT_OFFSET);
         command
@@ -142,6 +155,12 @@ impl<'a> Stack<'a> {
         stand_in: Option<&str>,
     ) -> anyhow::Result<()> {
         flags::ensure(&self.lab.paths)?;
+        if let Some(directory) = self.lab.paths.flags_file().parent()
+            && flags_owner().is_none()
+        {
+            std::os::unix::fs::chown(directory, Some(CONSOLE), Some(CONSOLE))
+                .with_context(|| format!("cannot give {} to console", directory.display()))?;
+        }
         let overlay = self.overlay_file();
         if left_out.is_empty() && stand_in.is_none() {
             if overlay.exists() {

@@ -135,6 +135,7 @@ fn no_conflicts(lab: &Lab) -> anyhow::Result<()> {
         ("jaeger", Port::Jaeger),
         ("loki", Port::Loki),
         ("webhook", Port::Webhook),
+        ("console", Port::Console),
     ];
     let conflicts = ports::conflicts(&lab.settings, published.into_iter());
     let lines: Vec<String> = conflicts.iter().map(ToString::to_string).collect();

@@ -115,7 +115,7 @@ pub(crate) async fn in_containers(lab: &Lab) -> anyhow::Result<State> {
 }
 
 /// The component behind each part, and its port.
-const PARTS: [(Part, &str, Port); 9] = [
+const PARTS: [(Part, &str, Port); 10] = [
     (Part::Edge, "edge", Port::Edge),
     (Part::Users, "users", Port::Users),
     (Part::Albums, "albums", Port::Albums),
@@ -124,6 +124,7 @@ const PARTS: [(Part, &str, Port); 9] = [
     (Part::Prometheus, "prometheus", Port::Prometheus),
     (Part::Alertmanager, "alertmanager", Port::Alertmanager),
     (Part::Collector, "otel-collector", Port::OtelcolHealth),
+    (Part::Console, "console", Port::Console),
     (Part::Postgres, "postgres", Port::Postgres),
 ];
 
@@ -139,6 +140,7 @@ pub(crate) fn backends(lab: &Lab, state: &State) -> anyhow::Result<Backends> {
         prometheus: url(Port::Prometheus)?,
         alertmanager: url(Port::Alertmanager)?,
         collector: url(Port::OtelcolHealth)?,
+        console: url(Port::Console)?,
         postgres: Some(lab.database_url(Some(state))),
         tempo: in_image(state, "tempo"),
         pyroscope: in_image(state, "pyroscope"),

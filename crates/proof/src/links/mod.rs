@@ -2,6 +2,7 @@
 
 mod answers;
 mod collector;
+mod console;
 mod database;
 mod exemplars;
 mod grafana;
@@ -67,6 +68,7 @@ pub(crate) fn all<'a>(run: &'a Run<'a>) -> Vec<Planned<'a>> {
         profiles::links(run),
         collector::links(run),
         scrape::links(run),
+        console::links(run),
         grafana::links(run),
     ]
     .into_iter()

@@ -106,7 +106,7 @@ pub(super) fn asking_jaeger(error: AskError) -> Failure {
     )
 }
 
-fn path<'t>(trace: &'t Trace, hops: &[Hop]) -> Result<Vec<&'t Span>, Failure> {
+pub(super) fn path<'t>(trace: &'t Trace, hops: &[Hop]) -> Result<Vec<&'t Span>, Failure> {
     let way: Vec<String> = hops.iter().map(Hop::to_string).collect();
     trace
         .path(hops)

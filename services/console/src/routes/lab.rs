@@ -12,6 +12,7 @@ use service::Problem;
 
 use crate::app::App;
 use crate::backends::{AskError, Sample};
+use crate::components::Component;
 
 /// Rates are taken over this time: twelve scrapes.
 const WINDOW: &str = "1m";
@@ -24,7 +25,7 @@ pub(crate) fn router() -> Router<App> {
 struct Lab {
     /// What is there to be shown besides what every lab has.
     pages: Vec<&'static str>,
-    /// Natively known, empty where nobody tells (in compose, the engine knows).
+    /// By the supervisor's account; in containers by their own.
     components: Vec<Component>,
     /// Why the components are not known.
     components_problem: Option<String>,
@@ -35,34 +36,6 @@ struct Lab {
     signals: Vec<Signal>,
     /// Why the graph is not known.
     graph_problem: Option<String>,
-}
-
-/// What the page shows of a component of the state file.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-pub(crate) struct Component {
-    pub(crate) name: String,
-    core: bool,
-    phase: String,
-    /// Seconds since 1970.
-    since: f64,
-    detail: Option<String>,
-    notice: Option<String>,
-    hint: Option<String>,
-    source: Option<String>,
-    address: Option<String>,
-    #[serde(default)]
-    crashes: u32,
-}
-
-impl Component {
-    /// What this machine cannot have is absent; what is only broken is not.
-    pub(crate) fn why_absent(&self) -> Option<String> {
-        let absent = matches!(self.phase.as_str(), "missing" | "compose-only");
-        absent.then(|| match &self.detail {
-            Some(detail) => format!("{}: {detail}", self.phase),
-            None => self.phase.clone(),
-        })
-    }
 }
 
 #[derive(Deserialize)]
@@ -185,16 +158,16 @@ fn pages(app: &App) -> Vec<&'static str> {
     if app.settings.dashboards.is_some() {
         pages.push("dashboards");
     }
-    if app.settings.lab_program.is_some() {
+    if app.settings.lab_program.is_some() || app.desk.is_some() {
         pages.push("incidents");
     }
     pages
 }
 
-/// What the supervisor wrote, if there is one that writes.
+/// What the supervisor wrote, if there is one that writes; else what each says of itself.
 pub(crate) async fn components(app: &App) -> Result<Vec<Component>, String> {
     let Some(path) = &app.settings.state_file else {
-        return Ok(Vec::new());
+        return Ok(app.watch.look().await);
     };
     let text = tokio::fs::read(path)
         .await

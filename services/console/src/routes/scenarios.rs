@@ -1,6 +1,8 @@
 //! `/api/scenarios`: the incidents that can be run here, and the run of now or the last one. Running
-//! and healing is the command line's business: it is asked, as a person would.
+//! and healing is the command line's business: it is asked, as a person would. Where there is none,
+//! the console's own desk does what it can.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -39,9 +41,21 @@ struct View {
     running: bool,
     /// A run ended without healing what it broke.
     broken: bool,
+    /// Names of those that cannot be run from here, and why.
+    cannot: BTreeMap<String, String>,
 }
 
 async fn look(State(app): State<App>) -> Result<Json<View>, Problem> {
+    if let Some(desk) = &app.desk {
+        let view = desk.look().map_err(cannot_read)?;
+        return Ok(Json(View {
+            scenarios: view.scenarios,
+            report: view.report,
+            running: view.running,
+            broken: view.broken,
+            cannot: view.cannot,
+        }));
+    }
     let program = program(&app)?;
     let listed = output(program, &["scenario", "list", "--json"], LISTING).await?;
     let scenarios = serde_json::from_str(&listed).map_err(|error| {
@@ -61,7 +75,20 @@ async fn look(State(app): State<App>) -> Result<Json<View>, Problem> {
         running,
         broken: !running && record["healed"] == Value::Bool(false),
         report: record["report"].clone(),
+        cannot: BTreeMap::new(),
     }))
+}
+
+fn cannot_read(error: String) -> Problem {
+    tracing::error!(error, "the scenarios cannot be read");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "The scenarios cannot be read; CONSOLE_SCENARIOS names their directory.",
+    )
+}
+
+fn refused(why: String) -> Problem {
+    Problem::new(StatusCode::CONFLICT, why)
 }
 
 /// Nothing, as long as nothing was run. A file is replaced as a whole: it is never half there.
@@ -93,6 +120,12 @@ async fn run(
     State(app): State<App>,
     UrlPath(name): UrlPath<String>,
 ) -> Result<StatusCode, Problem> {
+    if let Some(desk) = &app.desk {
+        return match desk.run(&name).await {
+            Ok(()) => Ok(StatusCode::ACCEPTED),
+            Err(why) => Err(refused(why)),
+        };
+    }
     let program = program(&app)?;
     if name.is_empty() || name.starts_with('-') {
         return Err(Problem::new(
@@ -128,6 +161,9 @@ async fn run(
 }
 
 async fn heal(State(app): State<App>) -> Result<String, Problem> {
+    if let Some(desk) = &app.desk {
+        return desk.heal().await.map_err(refused);
+    }
     output(program(&app)?, &["scenario", "heal"], HEALING).await
 }
 

@@ -58,6 +58,8 @@ export interface Scenarios {
   report: Report | null;
   running: boolean;
   broken: boolean;
+  /** Names of those that cannot be run from here, and why. */
+  cannot: Record<string, string>;
 }
 
 export const getScenarios = () => ask<Scenarios>('/api/scenarios');

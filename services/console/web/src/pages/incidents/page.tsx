@@ -30,10 +30,11 @@ export default function IncidentsPage() {
   if (!desk.data) {
     return <Problem what="Incidents cannot be run here" error={desk.error} again={() => void desk.refetch()} />;
   }
-  const { scenarios, report, running, broken } = desk.data;
+  const { scenarios, report, running, broken, cannot } = desk.data;
   const name = params.get('name') ?? report?.scenario ?? scenarios[0]?.name;
   const chosen = scenarios.find((scenario) => scenario.name === name);
   const own = report && report.scenario === chosen?.name ? report : null;
+  const whyNot = chosen && cannot[chosen.name];
   return (
     <div className="desk">
       <List
@@ -68,7 +69,7 @@ export default function IncidentsPage() {
               <button
                 type="button"
                 className="primary"
-                disabled={running || run.isPending}
+                disabled={running || run.isPending || whyNot !== undefined}
                 onClick={() => {
                   run.mutate(chosen.name);
                 }}
@@ -79,6 +80,11 @@ export default function IncidentsPage() {
             <p>
               <Prose text={chosen.summary} />
             </p>
+            {whyNot && (
+              <p className="note">
+                <Prose text={whyNot} />
+              </p>
+            )}
             <Facts scenario={chosen} />
             {own && <Timeline report={own} running={running} scenario={chosen} />}
           </section>

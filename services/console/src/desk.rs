@@ -1,0 +1,313 @@
+//! Incidents where there is no command line to run them: in a container, which can write the flags
+//! that the services read and can stop nothing. Those that need more are named, with the command
+//! that runs them on the host.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use proof::scenario::{self, Broken, FileError, Outcome, Place, Report, Scenario};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::components::Watch;
+use crate::flags::{self, Flags};
+use crate::settings::Settings;
+
+/// A run that is told to stop writes the flags and a report.
+const STOP: Duration = Duration::from_secs(5);
+/// Beside the flags: whoever starts again sees what was left.
+const RECORD: &str = "scenario.json";
+
+/// Runs incidents, one at a time.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    folder: PathBuf,
+    flags: Flags,
+    place: Place,
+    watch: Arc<Watch>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    record: Option<Record>,
+    run: Option<Run>,
+}
+
+/// The run of now, or the last one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    broken: Broken,
+    /// Nothing is left of what it broke.
+    healed: bool,
+    report: Report,
+}
+
+/// A run under way.
+#[derive(Debug)]
+struct Run {
+    name: String,
+    stop: watch::Sender<bool>,
+    /// Closed when the run has ended.
+    ended: watch::Receiver<()>,
+}
+
+/// What the page is told.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) scenarios: Value,
+    pub(crate) report: Value,
+    pub(crate) running: bool,
+    pub(crate) broken: bool,
+    /// Names of scenarios that cannot be run from here, and why.
+    pub(crate) cannot: BTreeMap<String, String>,
+}
+
+impl Desk {
+    /// `None` beside a command line, and without a directory of scenarios and a file of flags.
+    pub(crate) fn of(settings: &Settings, watch: &Arc<Watch>) -> Option<Self> {
+        if settings.lab_program.is_some() {
+            return None;
+        }
+        let folder = settings.scenarios.clone()?;
+        let flags = Flags::new(settings.flags_file.clone()?);
+        let left = std::fs::read(flags.beside(RECORD)).ok();
+        let record = left.and_then(|text| serde_json::from_slice(&text).ok());
+        Some(Self {
+            folder,
+            flags,
+            place: place(settings),
+            watch: Arc::clone(watch),
+            state: Mutex::new(State { record, run: None }),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn scenarios(&self) -> Result<Vec<Scenario>, String> {
+        let sources = scenario::read_folder(&self.folder)
+            .map_err(|error| format!("{}: {error}", self.folder.display()))?;
+        let read: Result<Vec<Scenario>, FileError> =
+            sources.into_iter().map(|source| source.scenario).collect();
+        read.map_err(|error| error.to_string())
+    }
+
+    /// Why it cannot be run from here.
+    fn cannot(&self, scenario: &Scenario) -> Option<String> {
+        let broken = &scenario.broken;
+        let more = if !broken.needs_flags_only() {
+            "stops or replaces a program"
+        } else if !scenario.heal.restart.is_empty() {
+            "is healed by a restart"
+        } else {
+            return self.place.lacks(scenario);
+        };
+        Some(format!(
+            "It {more}, which a container cannot do to another: on the host, `./lab scenario run {}` runs it.",
+            scenario.name
+        ))
+    }
+
+    pub(crate) fn look(&self) -> Result<View, String> {
+        let scenarios = self.scenarios()?;
+        let cannot = scenarios
+            .iter()
+            .filter_map(|scenario| Some((scenario.name.clone(), self.cannot(scenario)?)))
+            .collect();
+        let state = self.state();
+        let running = state.run.is_some();
+        let record = state.record.as_ref();
+        Ok(View {
+            scenarios: serde_json::to_value(&scenarios).map_err(|error| error.to_string())?,
+            report: record
+                .and_then(|record| serde_json::to_value(&record.report).ok())
+                .unwrap_or_default(),
+            running,
+            broken: !running && record.is_some_and(|record| !record.healed),
+            cannot,
+        })
+    }
+
+    /// Starts one; the error says why it does not start.
+    pub(crate) async fn run(self: &Arc<Self>, name: &str) -> Result<(), String> {
+        let scenarios = self.scenarios()?;
+        let scenario = scenarios.into_iter().find(|each| each.name == name);
+        let scenario = scenario.ok_or_else(|| format!("There is no scenario `{name}`."))?;
+        if let Some(why) = self.cannot(&scenario) {
+            return Err(why);
+        }
+        let components = self.watch.look().await;
+        let trouble = components.iter().find_map(|each| each.trouble());
+        let mut state = self.state();
+        if let Some(run) = &state.run {
+            return Err(format!("{} runs already: one at a time.", run.name));
+        }
+        // Of a run that was killed.
+        self.heal_left(&mut state)?;
+        let on = self.flags.on()?;
+        if let Some((flag, variant)) = on.first_key_value() {
+            return Err(format!(
+                "The lab is broken already ({flag}={variant}): a run would not know its own symptoms."
+            ));
+        }
+        // As they are: whoever cannot write is told now, and not when all is under load.
+        self.flags.set(&BTreeMap::new())?;
+        if let Some(trouble) = trouble {
+            return Err(format!("The lab is not whole: {trouble}"));
+        }
+        let (stop, stopped) = watch::channel(false);
+        let (ending, ended) = watch::channel(());
+        let desk = Arc::clone(self);
+        // A run is not for several threads: it gets one of its own.
+        let started = std::thread::Builder::new()
+            .name("scenario".to_owned())
+            .spawn(move || {
+                desk.follow(&scenario, stopped);
+                drop(ending);
+            });
+        started.map_err(|error| format!("It cannot be started: {error}"))?;
+        state.run = Some(Run {
+            name: name.to_owned(),
+            stop,
+            ended,
+        });
+        Ok(())
+    }
+
+    /// Ends the run of now, or heals what an earlier one left; says what it did.
+    pub(crate) async fn heal(&self) -> Result<String, String> {
+        let under_way = {
+            let state = self.state();
+            state.run.as_ref().map(|run| {
+                run.stop.send_replace(true);
+                (run.name.clone(), run.ended.clone())
+            })
+        };
+        if let Some((name, mut ended)) = under_way {
+            let gone = async { while ended.changed().await.is_ok() {} };
+            if tokio::time::timeout(STOP, gone).await.is_err() {
+                return Err(format!("{name} does not end."));
+            }
+        }
+        let mut state = self.state();
+        self.heal_left(&mut state)?;
+        let on = self.flags.on()?;
+        Ok(match on.first_key_value() {
+            None => "healed".to_owned(),
+            Some((flag, variant)) => {
+                format!("no scenario has left anything broken, but {flag}={variant}")
+            }
+        })
+    }
+
+    fn heal_left(&self, state: &mut State) -> Result<(), String> {
+        let Some(record) = state.record.as_mut().filter(|record| !record.healed) else {
+            return Ok(());
+        };
+        self.flags.clear(record.broken.flags.keys().cloned())?;
+        record.healed = true;
+        record.report.outcome.get_or_insert(Outcome::Interrupted);
+        self.keep(record)
+    }
+
+    fn keep(&self, record: &Record) -> Result<(), String> {
+        let text = serde_json::to_vec_pretty(record).map_err(|error| error.to_string())?;
+        let path = self.flags.beside(RECORD);
+        flags::write(&path, &text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Runs it to its end, or until it is told to stop.
+    fn follow(&self, scenario: &Scenario, stopped: watch::Receiver<bool>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.attend(scenario, stopped)),
+            Err(error) => tracing::error!(%error, "no scenario can be run"),
+        }
+        self.state().run = None;
+    }
+
+    async fn attend(&self, scenario: &Scenario, mut stopped: watch::Receiver<bool>) {
+        let hear = |report: &Report| {
+            let record = Record {
+                broken: scenario.broken.clone(),
+                healed: !report.is_broken(),
+                report: report.clone(),
+            };
+            if let Err(error) = self.keep(&record) {
+                tracing::warn!(error, "what a scenario does is not kept");
+            }
+            self.state().record = Some(record);
+        };
+        let engine = FlagsOnly {
+            flags: &self.flags,
+            watch: &self.watch,
+        };
+        let told = async { stopped.wait_for(|stop| *stop).await.is_ok() };
+        tokio::select! {
+            _finished = scenario::run(scenario, &self.place, &engine, &hear) => return,
+            _told = told => {}
+        }
+        let mut state = self.state();
+        if let Err(error) = self.heal_left(&mut state) {
+            tracing::error!(error, "a scenario is not healed");
+        }
+        if let Some(record) = &mut state.record {
+            record.report.outcome = Some(Outcome::Interrupted);
+            if let Err(error) = self.keep(record) {
+                tracing::warn!(error, "what a scenario did is not kept");
+            }
+        }
+    }
+}
+
+/// Breaks and heals by flags, and by nothing else.
+struct FlagsOnly<'a> {
+    flags: &'a Flags,
+    watch: &'a Watch,
+}
+
+impl scenario::Engine for FlagsOnly<'_> {
+    async fn trouble(&self) -> Result<Option<String>, String> {
+        let components = self.watch.look().await;
+        Ok(components.iter().find_map(|each| each.trouble()))
+    }
+
+    async fn inject(&self, broken: &Broken) -> Result<(), String> {
+        self.flags.set(&broken.flags)
+    }
+
+    async fn heal(&self, broken: &Broken, _restart: &[String]) -> Result<(), String> {
+        self.flags.clear(broken.flags.keys().cloned())
+    }
+}
+
+/// Where everything is, seen from here.
+fn place(settings: &Settings) -> Place {
+    let mut place = Place::default();
+    for (name, url) in [
+        ("albums", &settings.albums),
+        ("alertmanager", &settings.alertmanager),
+        ("edge", &settings.edge),
+        ("jaeger", &settings.jaeger),
+        ("loki", &settings.loki),
+        ("otel-collector", &settings.collector),
+        ("prometheus", &settings.prometheus),
+        ("users", &settings.users),
+        ("webhook", &settings.webhook),
+    ] {
+        if settings.left_out.iter().any(|left_out| left_out == name) {
+            let why = "it was left out when the stack was started".to_owned();
+            place.absent.insert(name.to_owned(), why);
+        } else {
+            place.addresses.insert(name.to_owned(), url.clone());
+        }
+    }
+    place
+}
