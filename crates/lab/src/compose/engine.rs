@@ -38,6 +38,8 @@ pub(crate) struct Engine {
 
 struct Own {
     daemon: Child,
+    /// Two engines would spoil each other's images: one waits for the other.
+    _lock: std::fs::File,
     /// Sockets and state; nothing in it outlives the engine.
     run: PathBuf,
 }
@@ -162,6 +164,13 @@ async fn start(lab: &Lab) -> anyhow::Result<Engine> {
         "no Docker engine answers, and only root can start one"
     );
     let began = Instant::now();
+    let lock = lab.paths.cache.join("docker.lock");
+    let lock = cache_lock(&lock, &|progress| {
+        if let Progress::Doing(what) = progress {
+            lab.printer.step(STEP, &what, began.elapsed());
+        }
+    })
+    .await?;
     let programs = programs(lab, began).await?;
     // Short, since the path of a socket is at most 107 bytes.
     let run = std::env::temp_dir().join(format!("lab-docker-{}", std::process::id()));
@@ -242,7 +251,11 @@ async fn start(lab: &Lab) -> anyhow::Result<Engine> {
         },
     };
     lab.printer.clear_steps();
-    let own = Own { daemon, run };
+    let own = Own {
+        daemon,
+        _lock: lock,
+        run,
+    };
     match outcome {
         Ok(version) => Ok(Engine {
             env,

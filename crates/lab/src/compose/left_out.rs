@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::compose::stack::STOOD_IN_FOR;
 
 /// Gives a service a profile that nobody asks for: compose then acts as if it were not there.
-const PROFILE: &str = "left-out";
+pub(crate) const PROFILE: &str = "left-out";
 
 /// What the others get in place of what a service that is left out would do.
 pub(crate) struct InPlace {

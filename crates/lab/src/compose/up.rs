@@ -9,7 +9,9 @@ use tokio::process::Command;
 
 use crate::Lab;
 use crate::cli::Interrupted;
+use crate::compose::docker;
 use crate::compose::images;
+use crate::compose::left_out::PROFILE;
 use crate::compose::stack::Stack;
 use crate::native::{health, ports, rules};
 use crate::printer::duration;
@@ -67,6 +69,13 @@ pub(crate) async fn up(lab: &Lab, offline: bool, json: bool) -> anyhow::Result<E
     }
     for (name, why) in &left_out {
         lab.printer.warn(format_args!("{name} is left out: {why}"));
+    }
+    if before.is_some() && !left_out.is_empty() {
+        // Compose would let them run on, and never end them.
+        let mut command = stack.compose();
+        command.args(["--profile", PROFILE, "rm", "--stop", "--force"]);
+        command.args(left_out.keys());
+        docker::output(command).await.context("docker compose rm")?;
     }
     let mut command = stack.compose();
     command.args(["up", "--detach", "--remove-orphans", "--wait"]);
@@ -191,7 +200,8 @@ pub(crate) async fn down(lab: &Lab, volumes: bool) -> anyhow::Result<bool> {
         return Ok(false);
     }
     let mut command = stack.compose();
-    command.args(["down", "--remove-orphans"]);
+    // Those too that an earlier `up` had and a later one left out.
+    command.args(["--profile", PROFILE, "down", "--remove-orphans"]);
     if volumes {
         command.arg("--volumes");
     }
