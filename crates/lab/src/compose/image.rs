@@ -78,6 +78,44 @@ impl Image {
         Ok(())
     }
 
+    pub(crate) fn remove(&mut self, path: &Path) {
+        self.entries.remove(path);
+    }
+
+    /// A root directory as it is, its links too.
+    pub(crate) fn root(&mut self, from: &Path) -> anyhow::Result<()> {
+        self.below(from, Path::new("/"), &|_| true)
+    }
+
+    /// All below a directory, links as links, but for what `keep` does not want.
+    pub(crate) fn below(
+        &mut self,
+        from: &Path,
+        to: &Path,
+        keep: &dyn Fn(&Path) -> bool,
+    ) -> anyhow::Result<()> {
+        let entries =
+            std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
+        for entry in entries {
+            let entry = entry?;
+            let path = entry.path();
+            if !keep(&path) {
+                continue;
+            }
+            let target = to.join(entry.file_name());
+            let kind = entry.file_type()?;
+            if kind.is_symlink() {
+                let link = std::fs::read_link(&path)?;
+                self.entries.insert(target, Entry::Link(link));
+            } else if kind.is_dir() {
+                self.below(&path, &target, keep)?;
+            } else if kind.is_file() {
+                self.file(path, target);
+            }
+        }
+        Ok(())
+    }
+
     /// A program and the shared libraries that it loads.
     pub(crate) async fn program(
         &mut self,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::Lab;
+use crate::compose::bases;
 use crate::compose::image::{INPUTS, Image};
 use crate::compose::recipes;
 use crate::compose::stack::{Service, Stack};
@@ -14,6 +15,23 @@ use crate::printer::{BAD, GOOD, duration};
 
 /// Says in an image what is really in it: the tag is upstream's.
 pub(crate) const MADE_FROM: &str = "observability-lab.made-from";
+
+/// The labels of an image that was made here: what it is made from, and by what it is known again.
+struct Labels {
+    from: &'static str,
+    inputs: &'static str,
+}
+
+const OF_SERVICES: Labels = Labels {
+    from: MADE_FROM,
+    inputs: INPUTS,
+};
+
+/// What is built on a base has its labels, too, and was not made as the others are.
+const OF_BASES: Labels = Labels {
+    from: "observability-lab.base-made-from",
+    inputs: "observability-lab.base-inputs",
+};
 
 /// Whether an image is here.
 pub(crate) enum Here {
@@ -48,6 +66,29 @@ pub(crate) async fn made(stack: &Stack<'_>, services: &[Service]) -> Vec<String>
         }
     }
     made
+}
+
+/// Those and what was made to take the place of others.
+pub(crate) async fn made_and_stand_ins(stack: &Stack<'_>, services: &[Service]) -> Vec<String> {
+    let mut all = made(stack, services).await;
+    for image in services.iter().filter_map(|each| each.stand_in.clone()) {
+        if stack.docker.label(&image, MADE_FROM).await.is_some() {
+            all.push(image);
+        }
+    }
+    all
+}
+
+/// The bases that were made here.
+pub(crate) async fn made_bases(stack: &Stack<'_>) -> anyhow::Result<Vec<String>> {
+    let mut made = Vec::new();
+    for image in stack.bases().await?.into_values() {
+        let label = stack.docker.label(&image, OF_BASES.from).await;
+        if label.is_some_and(|from| !from.is_empty()) {
+            made.push(image);
+        }
+    }
+    Ok(made)
 }
 
 /// The image that takes the place of one that is not here.
@@ -128,6 +169,59 @@ pub(crate) async fn make(
     outcomes
 }
 
+/// Makes the bases that the Dockerfiles build on: what could not be made, and why.
+pub(crate) async fn make_bases(lab: &Lab, stack: &Stack<'_>) -> anyhow::Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    for (argument, image) in stack.bases().await? {
+        let began = Instant::now();
+        let outcome = match make_base(lab, stack, &argument, &image, began).await {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        };
+        let took = duration(began.elapsed());
+        match &outcome {
+            Outcome::Made { image, from } => lab.printer.step_done(
+                &argument,
+                GOOD,
+                &format!("made     {image} from {from} ({took})"),
+            ),
+            Outcome::Failed(why) => lab.printer.step_done(&argument, BAD, why),
+            Outcome::Same | Outcome::Upstream | Outcome::Impossible => {}
+        }
+        outcomes.push(outcome);
+    }
+    lab.printer.clear_steps();
+    Ok(outcomes)
+}
+
+async fn make_base(
+    lab: &Lab,
+    stack: &Stack<'_>,
+    argument: &str,
+    name: &str,
+    began: Instant,
+) -> anyhow::Result<Outcome> {
+    if stack.docker.label(name, OF_BASES.inputs).await.as_deref() == Some("") {
+        return Ok(Outcome::Upstream);
+    }
+    let say = |message: &str| lab.printer.step(argument, message, began.elapsed());
+    let (image, from) = bases::image(lab, argument, &|progress| {
+        if let Progress::Doing(what) = progress {
+            say(&what);
+        }
+    })
+    .await?;
+    say("writing the image");
+    if load(lab, stack, name, image, &from, &OF_BASES).await? {
+        Ok(Outcome::Made {
+            image: name.to_owned(),
+            from,
+        })
+    } else {
+        Ok(Outcome::Same)
+    }
+}
+
 async fn make_one(
     lab: &Lab,
     stack: &Stack<'_>,
@@ -157,7 +251,7 @@ async fn make_one(
         });
     };
     say("writing the image", began.elapsed());
-    if load(lab, stack, name, image, &from).await? {
+    if load(lab, stack, name, image, &from, &OF_SERVICES).await? {
         Ok(Outcome::Made {
             image: name.clone(),
             from,
@@ -174,8 +268,9 @@ async fn load(
     name: &str,
     mut image: Image,
     from: &str,
+    labels: &Labels,
 ) -> anyhow::Result<bool> {
-    image.labels.insert(MADE_FROM.to_owned(), from.to_owned());
+    image.labels.insert(labels.from.to_owned(), from.to_owned());
     let (repository, _) = name.rsplit_once(':').unwrap_or((name, ""));
     let title = repository.rsplit('/').next().unwrap_or(repository);
     image.labels.insert(
@@ -183,10 +278,10 @@ async fn load(
         title.to_owned(),
     );
     let fingerprint = image.fingerprint()?;
-    if stack.docker.label(name, INPUTS).await.as_deref() == Some(fingerprint.as_str()) {
+    if stack.docker.label(name, labels.inputs).await.as_deref() == Some(fingerprint.as_str()) {
         return Ok(false);
     }
-    image.labels.insert(INPUTS.to_owned(), fingerprint);
+    image.labels.insert(labels.inputs.to_owned(), fingerprint);
     let scratch = Scratch::new(
         lab.paths
             .cache

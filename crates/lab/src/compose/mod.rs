@@ -2,6 +2,7 @@
 //! special here is little: which project, which ports, and which services have to be left out
 //! because their image cannot be had on this machine.
 
+pub(crate) mod bases;
 pub(crate) mod docker;
 pub(crate) mod engine;
 pub(crate) mod image;

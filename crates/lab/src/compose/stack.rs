@@ -147,6 +147,34 @@ impl<'a> Stack<'a> {
             .collect())
     }
 
+    /// The images that the Dockerfiles build on, by the arguments that name them.
+    pub(crate) async fn bases(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        #[derive(Deserialize)]
+        struct Config {
+            services: BTreeMap<String, Built>,
+        }
+        #[derive(Deserialize)]
+        struct Built {
+            build: Option<Build>,
+        }
+        #[derive(Deserialize)]
+        struct Build {
+            #[serde(default)]
+            args: BTreeMap<String, String>,
+        }
+        let mut command = self.docker.compose(&self.lab.paths.root);
+        command.args(["--file", FILE, "config", "--format", "json"]);
+        let text = output(command).await.context(FILE)?;
+        let config: Config = serde_json::from_str(&text).context(FILE)?;
+        let builds = config
+            .services
+            .into_values()
+            .filter_map(|service| service.build);
+        let mut bases: BTreeMap<String, String> = builds.flat_map(|build| build.args).collect();
+        bases.retain(|name, _| name.ends_with("_IMAGE"));
+        Ok(bases)
+    }
+
     /// Writes what has to be there before containers start. `left_out` has a reason for each,
     /// `stand_in` is the image that takes the webhook tester's place.
     pub(crate) fn prepare(

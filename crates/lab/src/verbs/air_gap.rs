@@ -35,9 +35,17 @@ enum Action {
     /// Show which images are here, and which can be made (the default)
     List,
     /// Make those that can be made, tagged as upstream tags its own; none that is here is replaced
-    Make,
+    Make {
+        /// The images that the Dockerfiles build on instead, from the compilers of this machine
+        #[arg(long)]
+        bases: bool,
+    },
     /// Remove those that were made here, so that upstream's can be pulled
-    Remove,
+    Remove {
+        /// The images that the Dockerfiles build on instead
+        #[arg(long)]
+        bases: bool,
+    },
     /// Write all that are here into one archive, to be carried; `docker load --input FILE` reads it
     Save {
         /// The archive
@@ -51,8 +59,16 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     let services = stack.services().await?;
     match action.unwrap_or(Action::List) {
         Action::List => list(lab, &stack, &services).await,
-        Action::Make => make(lab, &stack, &services).await,
-        Action::Remove => remove(lab, &stack, &services).await,
+        Action::Make { bases: true } => make_bases(lab, &stack).await,
+        Action::Make { bases: false } => make(lab, &stack, &services).await,
+        Action::Remove { bases } => {
+            let made = if bases {
+                images::made_bases(&stack).await?
+            } else {
+                images::made_and_stand_ins(&stack, &services).await
+            };
+            remove(lab, &stack, &made).await
+        }
         Action::Save { file } => save(lab, &stack, &services, file).await,
     }
 }
@@ -123,19 +139,23 @@ async fn make(lab: &Lab, stack: &Stack<'_>, services: &[Service]) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-async fn remove(lab: &Lab, stack: &Stack<'_>, services: &[Service]) -> anyhow::Result<ExitCode> {
-    let mut made = images::made(stack, services).await;
-    for image in services.iter().filter_map(|each| each.stand_in.clone()) {
-        if stack
-            .docker
-            .label(&image, images::MADE_FROM)
-            .await
-            .is_some()
-        {
-            made.push(image);
-        }
-    }
-    for image in &made {
+async fn make_bases(lab: &Lab, stack: &Stack<'_>) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let outcomes = images::make_bases(lab, stack).await?;
+    let count = |wanted: fn(&Outcome) -> bool| outcomes.iter().filter(|each| wanted(each)).count();
+    lab.printer.out(format_args!(
+        "{} bases made here ({}), {} here already; `docker compose build` now needs no registry of images",
+        count(|outcome| matches!(outcome, Outcome::Made { .. } | Outcome::Same)),
+        duration(began.elapsed()),
+        count(|outcome| matches!(outcome, Outcome::Upstream)),
+    ));
+    let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
+    ensure!(failed == 0, "{failed} bases could not be made");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn remove(lab: &Lab, stack: &Stack<'_>, made: &[String]) -> anyhow::Result<ExitCode> {
+    for image in made {
         let mut command = stack.docker.command();
         command.args(["image", "rm", image]);
         docker::output(command)

@@ -327,7 +327,10 @@ async fn labs_of_their_own(
 /// The shipped stack on images made here.
 fn compose(runner: &Runner<'_>, own: &OwnLab) -> anyhow::Result<Spec> {
     let mut test = own.spec(&["with-docker"])?;
-    let cargo = runner.ignored_tests(own, &["compose", "compose_scenarios"])?;
+    // With what it measured.
+    let cargo = runner
+        .ignored_tests(own, &["compose", "compose_scenarios"])?
+        .arg("--show-output");
     test.args.push(cargo.program.into());
     test.args.extend(cargo.args);
     test.env.extend(cargo.env);

