@@ -453,6 +453,14 @@ impl FromText for String {
     }
 }
 
+/// A time as the files write it: `90s`, `15m`.
+///
+/// # Errors
+/// It is none, or longer than an hour; the error says what was expected.
+pub fn time(text: &str) -> Result<Duration, String> {
+    Duration::from_text(text)
+}
+
 impl FromText for Duration {
     const EXPECTED: &'static str = "a time such as 500ms, 30s or 2m";
 
