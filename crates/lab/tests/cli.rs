@@ -169,6 +169,9 @@ fn scenarios_that_cannot_run_end_with_2_and_say_why() {
     place
         .lab(&["scenario", "run", "error-burst"])
         .is(1, "no lab is running, so there is nothing to break");
+    place
+        .lab(&["scenario", "release"])
+        .is(2, "no scenario is held now");
     let heal = place.lab(&["scenario", "heal"]);
     heal.is(0, "");
     assert!(heal.out.contains("no scenario has left anything broken"));

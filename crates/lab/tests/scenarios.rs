@@ -108,6 +108,7 @@ fn a_run_that_is_interrupted_or_killed_can_be_healed() {
         &["scenario", "run", "error-burst"],
         "the scenario albums-down is running already",
     );
+    lab.refuses(&["scenario", "release"], "no scenario is held now");
     signal(pid(&run), Signal::SIGINT);
     assert_eq!(code(&mut run), Some(130));
     assert_eq!(lab.flags_on(), [""; 0]);

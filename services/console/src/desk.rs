@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use proof::scenario::{self, Broken, FileError, Outcome, Place, Report, Scenario};
+use proof::scenario::{self, Broken, FileError, Hold, Outcome, Phase, Place, Report, Scenario};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -46,11 +46,20 @@ struct Record {
     report: Report,
 }
 
+/// What a run is told while it is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// Whoever looked has seen enough: it heals and goes on.
+    Release,
+    Stop,
+}
+
 /// A run under way.
 #[derive(Debug)]
 struct Run {
     name: String,
-    stop: watch::Sender<bool>,
+    tell: watch::Sender<Told>,
     /// Closed when the run has ended.
     ended: watch::Receiver<()>,
 }
@@ -134,7 +143,11 @@ impl Desk {
     }
 
     /// Starts one; the error says why it does not start.
-    pub(crate) async fn run(self: &Arc<Self>, name: &str) -> Result<(), String> {
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        name: &str,
+        hold: Option<Duration>,
+    ) -> Result<(), String> {
         let scenarios = self.scenarios()?;
         let scenario = scenarios.into_iter().find(|each| each.name == name);
         let scenario = scenario.ok_or_else(|| format!("There is no scenario `{name}`."))?;
@@ -160,20 +173,20 @@ impl Desk {
         if let Some(trouble) = trouble {
             return Err(format!("The lab is not whole: {trouble}"));
         }
-        let (stop, stopped) = watch::channel(false);
+        let (tell, told) = watch::channel(Told::Nothing);
         let (ending, ended) = watch::channel(());
         let desk = Arc::clone(self);
         // A run is not for several threads: it gets one of its own.
         let started = std::thread::Builder::new()
             .name("scenario".to_owned())
             .spawn(move || {
-                desk.follow(&scenario, stopped);
+                desk.follow(&scenario, hold, told);
                 drop(ending);
             });
         started.map_err(|error| format!("It cannot be started: {error}"))?;
         state.run = Some(Run {
             name: name.to_owned(),
-            stop,
+            tell,
             ended,
         });
         Ok(())
@@ -184,7 +197,7 @@ impl Desk {
         let under_way = {
             let state = self.state();
             state.run.as_ref().map(|run| {
-                run.stop.send_replace(true);
+                run.tell.send_replace(Told::Stop);
                 (run.name.clone(), run.ended.clone())
             })
         };
@@ -205,6 +218,22 @@ impl Desk {
         })
     }
 
+    /// Lets a run that is held go on.
+    pub(crate) fn release(&self) -> Result<String, String> {
+        let state = self.state();
+        let held = state
+            .record
+            .as_ref()
+            .is_some_and(|record| record.report.phase == Phase::Held);
+        match &state.run {
+            Some(run) if held => {
+                run.tell.send_replace(Told::Release);
+                Ok(format!("{} heals", run.name))
+            }
+            _ => Err("No scenario is held now.".to_owned()),
+        }
+    }
+
     fn heal_left(&self, state: &mut State) -> Result<(), String> {
         let Some(record) = state.record.as_mut().filter(|record| !record.healed) else {
             return Ok(());
@@ -222,18 +251,23 @@ impl Desk {
     }
 
     /// Runs it to its end, or until it is told to stop.
-    fn follow(&self, scenario: &Scenario, stopped: watch::Receiver<bool>) {
+    fn follow(&self, scenario: &Scenario, hold: Option<Duration>, told: watch::Receiver<Told>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         match runtime {
-            Ok(runtime) => runtime.block_on(self.attend(scenario, stopped)),
+            Ok(runtime) => runtime.block_on(self.attend(scenario, hold, told)),
             Err(error) => tracing::error!(%error, "no scenario can be run"),
         }
         self.state().run = None;
     }
 
-    async fn attend(&self, scenario: &Scenario, mut stopped: watch::Receiver<bool>) {
+    async fn attend(
+        &self,
+        scenario: &Scenario,
+        hold: Option<Duration>,
+        mut told: watch::Receiver<Told>,
+    ) {
         let hear = |report: &Report| {
             let record = Record {
                 broken: scenario.broken.clone(),
@@ -249,10 +283,24 @@ impl Desk {
             flags: &self.flags,
             watch: &self.watch,
         };
-        let told = async { stopped.wait_for(|stop| *stop).await.is_ok() };
+        let hold = hold.map(Hold::new);
+        let hold = hold.as_ref();
+        let stopped = async {
+            loop {
+                let said = *told.borrow_and_update();
+                if said == Told::Stop || told.changed().await.is_err() {
+                    return;
+                }
+                if *told.borrow() == Told::Release
+                    && let Some(hold) = hold
+                {
+                    hold.release();
+                }
+            }
+        };
         tokio::select! {
-            _finished = scenario::run(scenario, &self.place, &engine, &hear) => return,
-            _told = told => {}
+            _finished = scenario::run(scenario, &self.place, &engine, hold, &hear) => return,
+            () = stopped => {}
         }
         let mut state = self.state();
         if let Err(error) = self.heal_left(&mut state) {

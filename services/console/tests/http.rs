@@ -420,6 +420,8 @@ const PROGRAM: &str = r#"#!/bin/sh
 case "$*" in
   "scenario list --json") echo '[{"name": "slow-query"}]' ;;
   "scenario run slow-query") sleep 5 ;;
+  "scenario run slow-query --hold=15m") sleep 5 ;;
+  "scenario release") echo released ;;
   "scenario heal") echo healed ;;
   *) echo "error: there is no scenario \`$3\`: expected one of slow-query" >&2; exit 2 ;;
 esac
@@ -459,12 +461,19 @@ async fn incidents_are_the_command_line_s() {
     let post = |at: &str| console.http.post(console.url(at)).send();
     let begun = post("/api/scenarios/run/slow-query").await.unwrap();
     assert_eq!(begun.status(), 202);
+    let held = post("/api/scenarios/run/slow-query?hold=15m");
+    assert_eq!(held.await.unwrap().status(), 202);
+    let held = post("/api/scenarios/run/slow-query?hold=soon");
+    assert_eq!(problem(held.await.unwrap()).await.0, 409);
     let (status, detail) = problem(post("/api/scenarios/run/slow").await.unwrap()).await;
     assert_eq!(status, 409);
     assert!(detail.contains("expected one of slow-query"), "{detail}");
     let (status, _) = problem(post("/api/scenarios/run/--all").await.unwrap()).await;
     assert_eq!(status, 400);
-    assert_eq!(post("/api/scenarios/heal").await.unwrap().status(), 200);
+    for verb in ["heal", "release"] {
+        let answer = post(&format!("/api/scenarios/{verb}")).await.unwrap();
+        assert_eq!(answer.status(), 200, "{verb}");
+    }
 }
 
 fn shipped(path: &str) -> std::path::PathBuf {

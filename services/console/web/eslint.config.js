@@ -26,7 +26,7 @@ export default ts.config(
   {
     files: ['tests/**/*.mjs', '*.js', '*.ts'],
     languageOptions: {
-      globals: { process: 'readonly', console: 'readonly', fetch: 'readonly', URL: 'readonly', setTimeout: 'readonly', performance: 'readonly', document: 'readonly', window: 'readonly', getComputedStyle: 'readonly', AbortSignal: 'readonly', MouseEvent: 'readonly' },
+      globals: { process: 'readonly', console: 'readonly', fetch: 'readonly', URL: 'readonly', URLSearchParams: 'readonly', setTimeout: 'readonly', performance: 'readonly', document: 'readonly', window: 'readonly', getComputedStyle: 'readonly', AbortSignal: 'readonly', MouseEvent: 'readonly' },
     },
   },
 );

@@ -4,6 +4,7 @@
 //! Everything about an incident is data ([`Scenario`], one YAML file). What is asked is asked over
 //! HTTP; breaking and healing is an [`Engine`]'s business.
 
+mod hold;
 mod load;
 mod look;
 mod model;
@@ -14,13 +15,14 @@ mod report;
 mod run;
 mod template;
 
+pub use hold::Hold;
 pub use model::{
     Alert, Broken, Expectation, Heal, Link, Load, ProfileQuestion, Question, Scenario, Step,
     TraceSearch,
 };
 pub use page::{index, page};
 pub use place::Place;
-pub use read::{Source, parse, read_folder};
+pub use read::{Source, parse, read_folder, time};
 pub use report::{Event, Moment, Outcome, Phase, Report};
 pub use run::{Engine, run};
 pub use template::{PARTS, Template, Values};

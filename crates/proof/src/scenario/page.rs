@@ -88,6 +88,8 @@ pub fn index(incidents: &[(&Scenario, &Report)]) -> String {
          ./lab scenario run error-burst   # one; Ctrl-C heals\n\
          ./lab scenario run --all         # all of them\n\
          ./lab scenario heal              # end a run, or heal what a killed one left\n\
+         ./lab scenario run slow-query --hold 10m    # stays broken after its walk, so long at most (else 15 minutes)\n\
+         ./lab scenario release           # heals what is held and goes on; Enter in its terminal does, too\n\
          ```\n\n\
          | incident | broken | alert | seen | fires | told | end told |\n\
          |---|---|---|---:|---:|---:|---:|\n",
@@ -226,7 +228,11 @@ fn row(scenario: &Scenario, event: &Event) -> Option<(String, String)> {
         Event::Resolved => plain("the end of the alert reached the webhook"),
         Event::Untold { came } => Some(("the alert was not told".to_owned(), code(&cut(came)))),
         Event::Unresolved { came } => Some(("its end was not told".to_owned(), code(&cut(came)))),
-        Event::Calm | Event::Followed { .. } | Event::Lost { .. } => None,
+        Event::Calm
+        | Event::Followed { .. }
+        | Event::Lost { .. }
+        | Event::Held { .. }
+        | Event::Released { .. } => None,
     }
 }
 

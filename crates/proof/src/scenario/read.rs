@@ -432,6 +432,14 @@ impl FromText for NotEmpty {
     }
 }
 
+/// A time as the files write it: `90s`, `15m`.
+///
+/// # Errors
+/// It is none, or longer than an hour; the error says what was expected.
+pub fn time(text: &str) -> Result<Duration, String> {
+    Wait::from_text(text).map(|wait| wait.0)
+}
+
 /// A time that somebody waits.
 type Time = Text<Wait>;
 

@@ -42,6 +42,8 @@ pub enum Phase {
     Watching,
     /// It follows the steps from the alert to the cause.
     Walking,
+    /// It stays broken, for somebody to look, until they let it go.
+    Held,
     Healing,
     /// It waits to be told that the alert is over.
     Resolving,
@@ -58,6 +60,7 @@ impl Phase {
             Self::Breaking => "breaking it",
             Self::Watching => "waiting for the symptoms and the alert",
             Self::Walking => "walking from the alert to the cause",
+            Self::Held => "broken until somebody says so",
             Self::Healing => "healing it",
             Self::Resolving => "waiting for the end of the alert",
             Self::Done => "done",
@@ -113,6 +116,14 @@ pub enum Event {
     Lost {
         step: usize,
         came: String,
+    },
+    /// It stays broken until somebody lets it go, or until this moment (seconds since 1970).
+    Held {
+        until: f64,
+    },
+    /// Somebody asked for it, or the time was up.
+    Released {
+        asked: bool,
     },
     Healed,
     /// Good answers only.

@@ -1,12 +1,14 @@
 //! A run: calm, load, break, watch, walk, heal, and the end of the alert.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::hold::Hold;
 use super::load::Load;
 use super::look::{Found, look};
 use super::model::{Broken, Expectation, Scenario};
@@ -45,6 +47,7 @@ struct Run<'a> {
     scenario: &'a Scenario,
     place: &'a Place,
     clients: Clients,
+    hold: Option<&'a Hold>,
     tell: &'a dyn Fn(&Report),
     report: RefCell<Report>,
 }
@@ -69,11 +72,12 @@ pub(super) fn blank(scenario: &Scenario) -> Report {
 
 /// Runs a scenario to its end; it is healed whatever happens. Whoever drops this must heal.
 ///
-/// `tell` hears of every change.
+/// With `hold` it stays broken after its walk, until that is released. `tell` hears of every change.
 pub async fn run<E: Engine>(
     scenario: &Scenario,
     place: &Place,
     engine: &E,
+    hold: Option<&Hold>,
     tell: &dyn Fn(&Report),
 ) -> Report {
     let mut report = blank(scenario);
@@ -89,6 +93,7 @@ pub async fn run<E: Engine>(
         scenario,
         place,
         clients,
+        hold,
         tell,
         report: RefCell::new(report),
     };
@@ -164,6 +169,9 @@ impl Run<'_> {
         if told {
             self.phase(Phase::Walking);
             self.walk(since).await;
+        }
+        if let Some(hold) = self.hold {
+            self.stay(hold, || load.answers()).await;
         }
         self.phase(Phase::Healing);
         let healing = now();
@@ -393,6 +401,27 @@ impl Run<'_> {
         }
     }
 
+    /// Stays broken until somebody lets it go, or the time is up.
+    async fn stay(&self, hold: &Hold, answers: impl Fn() -> BTreeMap<String, u64>) {
+        let most = hold.begin();
+        self.phase(Phase::Held);
+        self.happened(Event::Held {
+            until: now() + most.as_secs_f64(),
+        });
+        let deadline = Instant::now() + most;
+        let asked = self
+            .until(deadline, "otherwise", async || {
+                self.change(|report| report.answers = answers());
+                if hold.is_released() {
+                    return Ok(());
+                }
+                Err(format!("healed by itself in {}", left(deadline)))
+            })
+            .await;
+        let asked = asked.is_ok();
+        self.happened(Event::Released { asked });
+    }
+
     async fn recover(&self, load: &Load) {
         let enough = 2 * self.scenario.load.people;
         let deadline = Instant::now() + self.scenario.heal.resolved_within;
@@ -466,5 +495,80 @@ impl Run<'_> {
             report.waiting.remove(name);
         });
         result
+    }
+}
+
+/// In minutes, and seconds at the end: a line that changes every second is hard to read.
+fn left(deadline: Instant) -> String {
+    match deadline.saturating_duration_since(Instant::now()).as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{PARTS, parse};
+
+    const SCENARIO: &str = r#"{title: t, summary: s, broken: {stop: [users]}, load: {people: 1, pause: 1s, paths: {/users: 1}},
+        expect: [{name: n, within: 1s, promql: up}], alert: {labels: {alertname: A}, within: 1s},
+        heal: {text: t, resolved_within: 1s}, walk: [{text: t, promql: up}]}"#;
+
+    /// Holds for ten minutes; `word` is said after so long. What was told meanwhile, and the end.
+    async fn stay(word: Duration) -> (Report, Vec<String>, Duration) {
+        let scenario = parse("x", SCENARIO).unwrap();
+        let mut place = Place::default();
+        for part in PARTS {
+            let nobody = "http://127.0.0.1:1".parse().unwrap();
+            place.addresses.insert(part.to_owned(), nobody);
+        }
+        let waits = RefCell::new(Vec::new());
+        let tell = |report: &Report| waits.borrow_mut().extend(report.waiting.values().cloned());
+        let hold = Hold::new(Duration::from_secs(600));
+        // Said too early: it must not count.
+        hold.release();
+        let run = Run {
+            scenario: &scenario,
+            place: &place,
+            clients: Clients::of(&place).unwrap(),
+            hold: Some(&hold),
+            tell: &tell,
+            report: RefCell::new(blank(&scenario)),
+        };
+        let began = Instant::now();
+        let said = async {
+            tokio::time::sleep(word).await;
+            hold.release();
+        };
+        tokio::select! {
+            () = run.stay(&hold, BTreeMap::new) => {}
+            () = async { said.await; std::future::pending().await } => {}
+        }
+        let report = run.report.into_inner();
+        (report, waits.into_inner(), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_run_goes_on_when_somebody_says_so() {
+        let (report, waits, took) = stay(Duration::from_secs(100)).await;
+        assert!((100..103).contains(&took.as_secs()), "{took:?}");
+        let events: Vec<&Event> = report.timeline.iter().map(|each| &each.event).collect();
+        assert!(
+            matches!(
+                events[..],
+                [Event::Held { .. }, Event::Released { asked: true }]
+            ),
+            "{events:?}"
+        );
+        assert_eq!(waits[0], "healed by itself in 10 min");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_run_goes_on_when_nobody_comes() {
+        let (report, waits, took) = stay(Duration::from_secs(3600)).await;
+        assert!((598..=600).contains(&took.as_secs()), "{took:?}");
+        assert_eq!(report.timeline[1].event, Event::Released { asked: false });
+        assert!(waits.iter().any(|wait| wait == "healed by itself in 59 s"));
     }
 }

@@ -11,9 +11,9 @@ use axum::extract::{Path as UrlPath, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use service::Problem;
+use service::{Problem, Query};
 use tokio::process::Command;
 
 use crate::app::App;
@@ -28,6 +28,7 @@ pub(crate) fn router() -> Router<App> {
     Router::new()
         .route("/api/scenarios", get(look))
         .route("/api/scenarios/heal", post(heal))
+        .route("/api/scenarios/release", post(release))
         .route("/api/scenarios/run/{name}", post(run))
 }
 
@@ -116,12 +117,23 @@ fn is_alive(process: &Value) -> bool {
     !ended && fields.get(19).and_then(|field| field.parse().ok()) == Some(start)
 }
 
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    /// So long, at most, it stays broken after its walk.
+    hold: Option<String>,
+}
+
 async fn run(
     State(app): State<App>,
     UrlPath(name): UrlPath<String>,
+    Query(wanted): Query<Wanted>,
 ) -> Result<StatusCode, Problem> {
     if let Some(desk) = &app.desk {
-        return match desk.run(&name).await {
+        let hold = wanted.hold.as_deref().map(proof::scenario::time);
+        let hold = hold
+            .transpose()
+            .map_err(|why| Problem::new(StatusCode::BAD_REQUEST, format!("hold: {why}")))?;
+        return match desk.run(&name, hold).await {
             Ok(()) => Ok(StatusCode::ACCEPTED),
             Err(why) => Err(refused(why)),
         };
@@ -133,7 +145,10 @@ async fn run(
             "That is no name of a scenario.",
         ));
     }
-    let mut command = command(program, &["scenario", "run", &name]);
+    let hold = wanted.hold.map(|time| format!("--hold={time}"));
+    let mut args = vec!["scenario", "run", &name];
+    args.extend(hold.as_deref());
+    let mut command = command(program, &args);
     // It goes on when the console is replaced; a `lab scenario heal` ends it.
     let mut child = command
         .kill_on_drop(false)
@@ -165,6 +180,13 @@ async fn heal(State(app): State<App>) -> Result<String, Problem> {
         return desk.heal().await.map_err(refused);
     }
     output(program(&app)?, &["scenario", "heal"], HEALING).await
+}
+
+async fn release(State(app): State<App>) -> Result<String, Problem> {
+    if let Some(desk) = &app.desk {
+        return desk.release().map_err(refused);
+    }
+    output(program(&app)?, &["scenario", "release"], HEALING).await
 }
 
 fn program(app: &App) -> Result<&Path, Problem> {

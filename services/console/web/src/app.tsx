@@ -15,6 +15,7 @@ const ProfilesPage = lazy(() => import('./pages/profiles/page'));
 const DashboardsPage = lazy(() => import('./pages/dashboards/list-page'));
 const DashboardPage = lazy(() => import('./pages/dashboards/page'));
 const IncidentsPage = lazy(() => import('./pages/incidents/page'));
+const ServicePage = lazy(() => import('./pages/services/page'));
 const SlosPage = lazy(() => import('./pages/slos/page'));
 
 /** Those with a name are not in every lab. */
@@ -60,6 +61,7 @@ export function App() {
               <Route path="/profiles" element={<ProfilesPage />} />
               <Route path="/dashboards" element={<DashboardsPage />} />
               <Route path="/dashboards/:name" element={<DashboardPage />} />
+              <Route path="/services/:name" element={<ServicePage />} />
               <Route path="/slos" element={<SlosPage />} />
               <Route path="/incidents" element={<IncidentsPage />} />
               <Route path="*" element={<Unknown />} />

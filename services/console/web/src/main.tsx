@@ -5,6 +5,7 @@ import { BrowserRouter } from 'react-router-dom';
 import { App } from './app';
 import { applyTheme } from './theme';
 import './style.css';
+import './parts/marks.css';
 
 applyTheme();
 

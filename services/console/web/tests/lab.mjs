@@ -84,15 +84,14 @@ export async function sendTrace(service, count, make) {
   return traceId;
 }
 
-export async function sendLog(service, text, traceId) {
-  const logRecords = [
-    {
-      timeUnixNano: String(BigInt(Date.now()) * 1_000_000n),
-      severityNumber: 17,
-      severityText: 'ERROR',
-      body: { stringValue: text },
-      traceId,
-    },
-  ];
+/** Sends lines to the Collector, as if they had been written at that time. */
+export async function sendLogs(service, texts, { traceId, at = Date.now() } = {}) {
+  const logRecords = texts.map((text) => ({
+    timeUnixNano: String(BigInt(at) * 1_000_000n),
+    severityNumber: 17,
+    severityText: 'ERROR',
+    body: { stringValue: text },
+    traceId,
+  }));
   await send('logs', { resourceLogs: [{ resource: resource(service), scopeLogs: [{ logRecords }] }] });
 }

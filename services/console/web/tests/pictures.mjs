@@ -56,6 +56,12 @@ try {
       });
     },
   });
+  await picture('service', '/services/users', {
+    ready: async (page) => {
+      await page.getByRole('region', { name: 'Calls of it' }).getByRole('row', { name: /^postgres/ }).waitFor({ timeout: 30_000 });
+      await page.getByRole('region', { name: 'Answers' }).getByRole('row', { name: / 500 / }).waitFor({ timeout: 30_000 });
+    },
+  });
   await picture('logs', '/logs?last=5&level=warn', { theme: 'dark', ready: (page) => page.locator('.line.error').first().waitFor({ timeout: 30_000 }) });
   await picture('slos', '/slos', { ready: (page) => page.locator('.objective .spark').first().waitFor({ timeout: 60_000 }) });
   lab('fault', 'clear');

@@ -1,8 +1,10 @@
 // `node run.mjs check` looks at the page's types and style, `node run.mjs browser` at the page in a
-// Chromium, `node run.mjs pictures` takes its pictures. What they need is installed first.
+// Chromium, `node run.mjs walks` walks every incident in it, `node run.mjs pictures` takes its
+// pictures. What they need is installed first.
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { stale } from './walks-page.mjs';
 
 const tests = import.meta.dirname;
 const web = join(tests, '..');
@@ -25,16 +27,24 @@ switch (process.argv[2]) {
   case 'check':
     install(web);
     run(web, 'npm', 'run', 'check');
+    for (const wrong of stale()) {
+      console.error(`${wrong}; \`node services/console/web/tests/run.mjs walks\` mends that`);
+      process.exitCode = 1;
+    }
     break;
   case 'browser':
     install(tests);
     run(tests, process.execPath, '--test', '--test-reporter=spec', 'console.test.mjs');
+    break;
+  case 'walks':
+    install(tests);
+    run(tests, process.execPath, 'walked.mjs', ...process.argv.slice(3));
     break;
   case 'pictures':
     install(tests);
     run(tests, process.execPath, 'pictures.mjs');
     break;
   default:
-    console.error('expected one of: check, browser, pictures');
+    console.error('expected one of: check, browser, walks, pictures');
     process.exit(2);
 }

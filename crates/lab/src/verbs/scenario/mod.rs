@@ -2,6 +2,7 @@
 
 mod docs;
 mod engine;
+mod hold;
 mod record;
 mod show;
 
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use nix::sys::signal::Signal;
-use proof::scenario::{self, Outcome, Place, Report, Scenario, Source, read_folder};
+use proof::scenario::{self, Hold, Outcome, Place, Report, Scenario, Source, read_folder};
 
 use crate::Lab;
 use crate::cli::{Interrupted, WrongRequest};
@@ -23,6 +24,7 @@ use crate::state::State;
 use crate::verbs::up::Signals;
 use crate::verbs::verify::{in_containers, ready};
 use engine::Running;
+use hold::Person;
 use record::Record;
 
 #[derive(clap::Args)]
@@ -53,12 +55,17 @@ enum Action {
         /// Keep the reports of runs that passed in docs/incidents/results, and write the pages anew
         #[arg(long)]
         record: bool,
+        /// After its walk, leave it broken until Enter is pressed or `release` is called, at most so long
+        #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "15m", value_parser = hold::time, conflicts_with = "record")]
+        hold: Option<Duration>,
         /// How long to wait for parts that are still being prepared, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(0..=86400))]
         wait: u64,
     },
     /// Undo what a run broke: one that goes on, or one that was killed
     Heal,
+    /// Let a run go on that --hold keeps broken: it heals, and waits for the end of its alert
+    Release,
     /// Write docs/incidents from the scenarios and the kept reports
     Docs {
         /// Only say what is not as it should be
@@ -80,13 +87,15 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
             all,
             json,
             record,
+            hold,
             wait,
         } => {
             let names = if all { None } else { Some(names) };
             let wait = Duration::from_secs(wait);
-            run_them(lab, names.as_deref(), json, record, wait).await
+            run_them(lab, names.as_deref(), json, record, hold, wait).await
         }
         Action::Heal => heal(lab).await,
+        Action::Release => hold::release(lab).await,
         Action::Docs { check } => docs::run(lab, check),
     }
 }
@@ -153,6 +162,7 @@ async fn run_them(
     names: Option<&[String]>,
     json: bool,
     keep: bool,
+    hold: Option<Duration>,
     wait: Duration,
 ) -> anyhow::Result<ExitCode> {
     let scenarios = choose(lab, names)?;
@@ -172,6 +182,10 @@ async fn run_them(
             in_containers(lab).await
         }
     };
+    let mut holding = match hold {
+        Some(most) => Some((Hold::new(most), Person::listen()?)),
+        None => None,
+    };
     let state = tokio::select! {
         state = whole => state?,
         () = signals.any() => {
@@ -190,7 +204,7 @@ async fn run_them(
                 .warn(format_args!("{} cannot run here: {why}", scenario.name));
             continue;
         }
-        let report = one(lab, &state, scenario, &place, &mut signals).await?;
+        let report = one(lab, &state, scenario, &place, &mut holding, &mut signals).await?;
         if !json {
             show::report(lab, scenario, &report);
         }
@@ -267,6 +281,7 @@ async fn one(
     state: &State,
     scenario: &Scenario,
     place: &Place,
+    holding: &mut Option<(Hold, Person)>,
     signals: &mut Signals,
 ) -> anyhow::Result<Report> {
     let began = Instant::now();
@@ -289,15 +304,21 @@ async fn one(
         *latest.borrow_mut() = Some(record);
     };
     let engine = Running { lab };
+    let how = holding.as_ref().map_or("", |(_, person)| person.how());
+    let (hold, mut person) = match holding {
+        Some((hold, person)) => (Some(&*hold), Some(person)),
+        None => (None, None),
+    };
     let finished = {
-        let mut run = std::pin::pin!(scenario::run(scenario, place, &engine, &tell));
+        let mut run = std::pin::pin!(scenario::run(scenario, place, &engine, hold, &tell));
         let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 report = &mut run => break Some(report),
                 () = signals.any() => break None,
+                () = says_so(person.as_deref_mut()) => if let Some(hold) = hold { hold.release() },
                 _ = ticks.tick() => if let Some(record) = &*latest.borrow() {
-                    let message = show::waiting(&record.report);
+                    let message = show::waiting(&record.report, how);
                     lab.printer.step(&scenario.name, &message, began.elapsed());
                 },
             }
@@ -322,6 +343,14 @@ async fn one(
     }
     lab.printer.note("healed");
     Err(Interrupted.into())
+}
+
+/// Nobody is asked where nothing is held.
+async fn says_so(person: Option<&mut Person>) {
+    match person {
+        Some(person) => person.says_so().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn record_of(scenario: &Scenario, report: &Report) -> Record {

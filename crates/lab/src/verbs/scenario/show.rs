@@ -61,9 +61,12 @@ impl Progress {
     }
 }
 
-/// The line that moves.
-pub(super) fn waiting(report: &Report) -> String {
+/// The line that moves. `how` a person ends a hold.
+pub(super) fn waiting(report: &Report, how: &str) -> String {
     match report.waiting.iter().next() {
+        Some((what, came)) if report.phase == Phase::Held => {
+            format!("broken for you to look; {how}, {what} it is {came}")
+        }
         None => report.phase.says().to_owned(),
         Some((what, came)) => cut(&format!("{}; {what}: {came}", report.phase.says())),
     }
@@ -102,6 +105,9 @@ fn words(event: &Event) -> (anstyle::Style, String, String) {
         Event::Untold { came } => (BAD, "the alert was not told".to_owned(), came.clone()),
         Event::Followed { step, answer } => (GOOD, format!("step {step}"), answer.clone()),
         Event::Lost { step, came } => (BAD, format!("step {step} leads nowhere"), came.clone()),
+        Event::Held { .. } => word(WARN, "stays broken"),
+        Event::Released { asked: true } => word(GOOD, "may heal"),
+        Event::Released { asked: false } => word(WARN, "nobody said so in time"),
         Event::Healed => word(GOOD, "healed"),
         Event::Recovered => word(GOOD, "people get good answers again"),
         Event::Resolved => word(GOOD, "the end of the alert was told"),

@@ -144,7 +144,27 @@ export async function getTrace(id: string): Promise<Trace | null> {
   }
 }
 
+/** Of requests that failed at a service. */
+const STATUS = 'http.response.status_code';
+const FAILED = ['500', '502', '503', '504'];
+
+/** Jaeger 2 keeps failures as a truth value and takes a searched `error=true` for a text, so that it
+ * finds none. Failed requests are searched by their status; other failures are picked out of what
+ * is found without. */
 export async function searchTraces(search: Search): Promise<Trace[]> {
+  const tags = attributesOf(search.attributes);
+  if (!search.errors) return find(search, tags);
+  const statuses = STATUS in tags ? [] : FAILED;
+  const searches = [tags, ...statuses.map((status) => ({ ...tags, [STATUS]: status }))];
+  const found = await Promise.all(searches.map((each) => find(search, each)));
+  const failed = new Map(found.flat().map((trace) => [trace.id, trace]));
+  return [...failed.values()]
+    .filter(({ spans }) => spans.some((span) => span.failed && span.service === search.service))
+    .sort((a, b) => (b.spans[0]?.start ?? 0) - (a.spans[0]?.start ?? 0))
+    .slice(0, search.limit);
+}
+
+async function find(search: Search, tags: Record<string, string>): Promise<Trace[]> {
   const end = Date.now() * 1000;
   const params: Record<string, string> = {
     service: search.service,
@@ -155,17 +175,21 @@ export async function searchTraces(search: Search): Promise<Trace[]> {
   if (search.operation) params['operation'] = search.operation;
   if (search.minDuration) params['minDuration'] = search.minDuration;
   if (search.maxDuration) params['maxDuration'] = search.maxDuration;
-  const tags = tagsOf(search);
   if (Object.keys(tags).length > 0) params['tags'] = JSON.stringify(tags);
   const answer = await ask<Answer<TraceJson[]>>(`${API}/traces`, params);
   return (answer.data ?? []).map(toTrace);
 }
 
-export function tagsOf(search: Pick<Search, 'attributes' | 'errors'>): Record<string, string> {
+/** By their names. */
+function attributesOf(text: string): Record<string, string> {
   const tags: Record<string, string> = {};
-  if (search.errors) tags['error'] = 'true';
-  for (const [, key, quoted, plain] of search.attributes.matchAll(/([^\s=]+)=(?:"([^"]*)"|(\S*))/g)) {
+  for (const [, key, quoted, plain] of text.matchAll(/([^\s=]+)=(?:"([^"]*)"|(\S*))/g)) {
     if (key) tags[key] = quoted ?? plain ?? '';
   }
   return tags;
+}
+
+/** What is asked for, to be read. */
+export function tagsOf(search: Pick<Search, 'attributes' | 'errors'>): Record<string, string> {
+  return { ...(search.errors && { error: 'true' }), ...attributesOf(search.attributes) };
 }

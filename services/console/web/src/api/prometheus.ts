@@ -21,8 +21,10 @@ interface Matrix {
 
 const API = '/proxy/prometheus/api/v1';
 
-export async function query(promql: string): Promise<Sample[]> {
-  const answer = await ask<Vector>(`${API}/query`, { query: promql });
+/** Of now, or of a moment in seconds since 1970. */
+export async function query(promql: string, at?: number): Promise<Sample[]> {
+  const time: Record<string, string> = at === undefined ? {} : { time: String(at) };
+  const answer = await ask<Vector>(`${API}/query`, { query: promql, ...time });
   return answer.data.result.map(({ metric, value }) => ({ labels: metric, value: Number(value[1]) }));
 }
 
@@ -51,6 +53,21 @@ export interface Alert {
 export async function getAlerts(): Promise<Alert[]> {
   const answer = await ask<{ data: { alerts: Alert[] } }>(`${API}/alerts`);
   return answer.data.alerts;
+}
+
+export interface Target {
+  labels: Record<string, string>;
+  scrapeUrl: string;
+  /** `up`, `down`, or `unknown` before the first scrape. */
+  health: string;
+  /** Empty when the last scrape was answered. */
+  lastError: string;
+}
+
+/** What Prometheus scrapes, and how that goes. */
+export async function getTargets(): Promise<Target[]> {
+  const answer = await ask<{ data: { activeTargets: Target[] } }>(`${API}/targets?state=active`);
+  return answer.data.activeTargets;
 }
 
 export interface Rule {

@@ -38,6 +38,10 @@ export interface Moment {
   came?: string;
   /** Of the walk, from 1. */
   step?: number;
+  /** A held run is healed by then, in seconds since 1970. */
+  until?: number;
+  /** Whether somebody said that it may heal. */
+  asked?: boolean;
 }
 
 export interface Report {
@@ -64,8 +68,15 @@ export interface Scenarios {
 
 export const getScenarios = () => ask<Scenarios>('/api/scenarios');
 
-export async function runScenario(name: string): Promise<void> {
-  await post(`/api/scenarios/run/${encodeURIComponent(name)}`);
+/** With `hold` it stays broken after its walk for so long at most, such as `15m`. */
+export async function runScenario({ name, hold }: { name: string; hold: string | null }): Promise<void> {
+  const query = hold === null ? '' : `?${new URLSearchParams({ hold }).toString()}`;
+  await post(`/api/scenarios/run/${encodeURIComponent(name)}${query}`);
+}
+
+/** Lets a held run heal and go on to its end. */
+export async function release(): Promise<void> {
+  await post('/api/scenarios/release');
 }
 
 export async function heal(): Promise<void> {

@@ -24,6 +24,14 @@ export function digits(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
+/** Bytes, for a person. */
+export function bytes(value: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB'];
+  let [size, unit] = [value, 0];
+  while (Math.abs(size) >= 1024 && unit < units.length - 1) [size, unit] = [size / 1024, unit + 1];
+  return `${digits(size)} ${units[unit] ?? ''}`;
+}
+
 export function rate(value: number): string {
   if (value < 0.001) return '0/s';
   if (value < 0.1) return '<0.1/s';

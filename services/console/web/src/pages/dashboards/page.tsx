@@ -25,6 +25,7 @@ import { useTitle } from '../../parts/title';
 import { Exemplars } from './exemplars';
 import { getDashboard } from './list';
 import { datasources, pluginLoader } from './plugins';
+import './style.css';
 
 export default function DashboardPage() {
   const name = useParams()['name'] ?? '';

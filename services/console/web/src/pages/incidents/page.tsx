@@ -1,13 +1,18 @@
 import { useMutation, useQuery } from '@tanstack/react-query';
-import { useSearchParams } from 'react-router-dom';
-import { getScenarios, heal, runScenario } from '../../api/scenarios';
-import type { Scenario, Scenarios } from '../../api/scenarios';
+import { useState } from 'react';
+import { Link, useSearchParams } from 'react-router-dom';
+import { getScenarios, heal, release, runScenario } from '../../api/scenarios';
+import type { Report, Scenario, Scenarios } from '../../api/scenarios';
 import { clock, plural } from '../../parts/format';
 import { Prose } from '../../parts/prose';
 import { Loading, Problem } from '../../parts/state';
 import { useTitle } from '../../parts/title';
 import { Timeline } from './timeline';
+import './style.css';
 import { Walk } from './walk';
+
+/** How long a run stays broken when nobody heals it. */
+const HOLD = { asked: '15m', said: '15 minutes' };
 
 /** The scenario desk: read, run, watch, follow the walk, heal. */
 export default function IncidentsPage() {
@@ -18,12 +23,9 @@ export default function IncidentsPage() {
     queryFn: getScenarios,
     refetchInterval: (data) => (data?.running ? 1000 : 5000),
   });
+  const [hold, setHold] = useState(false);
   const run = useMutation({
     mutationFn: runScenario,
-    onSettled: () => void desk.refetch(),
-  });
-  const healing = useMutation({
-    mutationFn: heal,
     onSettled: () => void desk.refetch(),
   });
   if (desk.isLoading) return <Loading what="the incidents" />;
@@ -45,37 +47,34 @@ export default function IncidentsPage() {
         }}
       />
       <div className="desk-main">
-        {(running || broken) && report && (
-          <section className="card problem" role="status">
-            <strong>{running ? `${report.scenario} runs` : `${report.scenario} was not healed`}</strong>
-            <span>{report.broken}</span>
-            <button
-              type="button"
-              disabled={healing.isPending}
-              onClick={() => {
-                healing.mutate();
-              }}
-            >
-              {healing.isPending ? 'Healing …' : running ? 'End it and heal' : 'Heal'}
-            </button>
-          </section>
-        )}
+        {(running || broken) && report && <Now report={report} running={running} again={() => void desk.refetch()} />}
         {run.isError && <Problem what="It did not start" error={run.error} />}
-        {healing.isError && <Problem what="It was not healed" error={healing.error} />}
         {chosen ? (
           <section className="card" aria-label={chosen.title}>
             <div className="head">
               <h1>{chosen.title}</h1>
-              <button
-                type="button"
-                className="primary"
-                disabled={running || run.isPending || whyNot !== undefined}
-                onClick={() => {
-                  run.mutate(chosen.name);
-                }}
-              >
-                {running && own ? 'Running …' : 'Run it'}
-              </button>
+              <p className="ways">
+                <label title={`After its walk the run does not heal: you look for the cause, then heal it here. Else it is healed after ${HOLD.said}.`}>
+                  <input
+                    type="checkbox"
+                    checked={hold}
+                    onChange={(event) => {
+                      setHold(event.target.checked);
+                    }}
+                  />{' '}
+                  stay broken until I heal it
+                </label>
+                <button
+                  type="button"
+                  className="primary"
+                  disabled={running || run.isPending || whyNot !== undefined}
+                  onClick={() => {
+                    run.mutate({ name: chosen.name, hold: hold ? HOLD.asked : null });
+                  }}
+                >
+                  {running && own ? 'Running …' : 'Run it'}
+                </button>
+              </p>
             </div>
             <p>
               <Prose text={chosen.summary} />
@@ -94,6 +93,41 @@ export default function IncidentsPage() {
         {chosen && <Walk scenario={chosen} report={own} />}
       </div>
     </div>
+  );
+}
+
+/** The run of now, and how it is ended. */
+function Now({ report, running, again }: { report: Report; running: boolean; again: () => void }) {
+  const held = running && report.phase === 'held';
+  const until = held ? report.timeline.find(({ event }) => event === 'held')?.until : undefined;
+  const healing = useMutation({ mutationFn: held ? release : heal, onSettled: again });
+  const title = held
+    ? `${report.scenario} stays broken until you heal it`
+    : running
+      ? `${report.scenario} runs`
+      : `${report.scenario} was not healed`;
+  return (
+    <>
+      <section className="card problem" role="status">
+        <strong>{title}</strong>
+        <span>
+          {report.broken}
+          {until !== undefined && `; healed by itself at ${clock(until * 1000)}`}
+        </span>
+        {held && <Link to="/slos">What fires, and where to look</Link>}
+        <button
+          type="button"
+          className={held ? 'primary' : ''}
+          disabled={healing.isPending}
+          onClick={() => {
+            healing.mutate();
+          }}
+        >
+          {healing.isPending ? 'Healing …' : running && !held ? 'End it and heal' : 'Heal'}
+        </button>
+      </section>
+      {healing.isError && <Problem what="It was not healed" error={healing.error} />}
+    </>
   );
 }
 

@@ -7,6 +7,7 @@ const PHASES: Record<string, string> = {
   breaking: 'breaking it',
   watching: 'waiting for the symptoms and the alert',
   walking: 'walking from the alert to the cause',
+  held: 'broken until you heal it',
   healing: 'healing it',
   resolving: 'waiting for the end of the alert',
   done: 'done',
@@ -34,6 +35,10 @@ function words(moment: Moment, scenario: Scenario): string {
     case 'followed':
     case 'lost':
       return `step ${step ?? ''} of ${scenario.walk.length} ${event === 'lost' ? 'leads nowhere' : 'was followed'}`;
+    case 'held':
+      return 'stays broken, for you to look';
+    case 'released':
+      return moment.asked ? 'you said that it may heal' : 'nobody said in time that it may heal';
     case 'healed':
       return 'healed';
     case 'recovered':

@@ -44,5 +44,7 @@ export function wayOf(question: Question, values: Values): Way | null {
   if (trace) return { to: `/traces/${trace}`, label: 'The trace' };
   if (url.includes('/api/traces/')) return { to: '/traces?sort=slowest&lookback=15', label: 'Traces: open one' };
   if (url.includes('/api/v2/alerts')) return { to: '/slos', label: 'Alerts' };
+  const scraped = url.match(/\/api\/v1\/targets\?.*scrapePool=([\w-]+)/)?.[1];
+  if (scraped) return { to: `/services/${scraped}`, label: `How ${scraped} is` };
   return { to: url, label: url };
 }

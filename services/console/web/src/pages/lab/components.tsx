@@ -1,6 +1,8 @@
+import { Link } from 'react-router-dom';
 import type { Lab, LabComponent } from '../../api/lab';
 import { since } from '../../parts/format';
 import { Problem } from '../../parts/state';
+import { Table } from '../../parts/table';
 import { healthOf, phaseText } from './health';
 
 /** Everything that runs, with what is still being prepared. */
@@ -14,24 +16,11 @@ export function Components({ lab }: { lab: Lab }) {
   return (
     <section className="card">
       <h2>Components</h2>
-      <div className="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th>name</th>
-              <th>state</th>
-              <th>for</th>
-              <th>program</th>
-              <th>address</th>
-            </tr>
-          </thead>
-          <tbody>
-            {here.map((component) => (
-              <Row key={component.name} component={component} />
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table columns={['name', 'state', 'for', 'program', 'address']}>
+        {here.map((component) => (
+          <Row key={component.name} component={component} />
+        ))}
+      </Table>
       {images.length > 0 && (
         <p className="note">In the compose stack only: {images.map(({ name }) => name).join(', ')}.</p>
       )}
@@ -44,7 +33,9 @@ function Row({ component }: { component: LabComponent }) {
   const more = [component.detail, component.notice, component.hint].filter((text) => text !== null);
   return (
     <tr>
-      <th scope="row">{component.name}</th>
+      <th scope="row">
+        <Link to={`/services/${component.name}`}>{component.name}</Link>
+      </th>
       <td>
         <span className="nowrap">
           <span className={`dot ${health}`} aria-hidden="true" /> {phaseText(component.phase)}

@@ -1,11 +1,11 @@
 import { Link } from 'react-router-dom';
 import type { Lab } from '../../api/lab';
 import { percent, rate, seconds, since } from '../../parts/format';
+import { LOGGED, PROFILED } from '../ways';
 import { phaseText } from './health';
 
-/** Whose telemetry is seen where. */
+/** Who is seen in traces, of its own or of its callers. */
 const TRACED = new Set(['edge', 'users', 'albums', 'postgres']);
-const LOGGED = new Set(['edge', 'users', 'albums']);
 
 /** A component: how it is, and the ways on from here. */
 export function Details({ lab, name, close }: { lab: Lab; name: string; close: () => void }) {
@@ -14,7 +14,7 @@ export function Details({ lab, name, close }: { lab: Lab; name: string; close: (
   const query = encodeURIComponent(name);
   // What has no spans of its own is seen in those of its callers.
   const caller = lab.edges.find((edge) => edge.server === name)?.client;
-  const own = name === 'edge' || name === 'users';
+  const own = PROFILED.has(name);
   const traces = own
     ? `/traces?service=${query}`
     : `/traces?service=${encodeURIComponent(caller ?? '')}&attributes=${encodeURIComponent(`service.peer.name=${name}`)}`;
@@ -64,6 +64,7 @@ export function Details({ lab, name, close }: { lab: Lab; name: string; close: (
         )}
       </dl>
       <p className="ways">
+        <Link to={`/services/${query}`}>Now and before</Link>
         {TRACED.has(name) && (own || caller) && <Link to={traces}>Traces</Link>}
         {TRACED.has(name) && (own || caller) && <Link to={`${traces}&sort=slowest`}>Slowest traces</Link>}
         {LOGGED.has(name) && <Link to={`/logs?service=${query}`}>Logs</Link>}

@@ -12,6 +12,7 @@ import { Components } from './components';
 import { Details } from './details';
 import { healthOf } from './health';
 import { Topology } from './topology';
+import './style.css';
 import { Verify } from './verify';
 
 export default function LabPage() {

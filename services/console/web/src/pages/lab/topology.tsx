@@ -1,4 +1,5 @@
 import { useMemo } from 'react';
+import { Link } from 'react-router-dom';
 import type { Lab } from '../../api/lab';
 import { percent, rate, seconds } from '../../parts/format';
 import { useWidth } from '../../parts/width';
@@ -25,11 +26,17 @@ interface Props {
 export function Topology({ lab, selected, select }: Props) {
   const requests = useMemo(() => requestLines(lab), [lab]);
   const signals = useMemo(() => signalLines(lab), [lab]);
+  const collector = lab.components.find(({ name }) => name === 'otel-collector');
   return (
     <>
       <h2>Requests</h2>
       {requests.length > 0 ? (
         <Graph lines={requests} lab={lab} selected={selected} select={select} />
+      ) : collector && collector.phase !== 'healthy' ? (
+        <p className="empty">
+          Who calls whom is not known: the Collector, by way of which it is, is {phaseText(collector.phase)}.{' '}
+          <Link to="/services/otel-collector">More of it</Link>
+        </p>
       ) : (
         <p className="empty">
           Nobody has called anybody yet: <code>curl localhost:8001/users</code> is a beginning, <code>./lab load</code>{' '}

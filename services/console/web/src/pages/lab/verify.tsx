@@ -3,6 +3,7 @@ import { getVerification, startVerification } from '../../api/lab';
 import type { Link, Verification } from '../../api/lab';
 import { ago, plural, seconds } from '../../parts/format';
 import { Problem } from '../../parts/state';
+import { Table } from '../../parts/table';
 
 const KEY = ['verify'];
 
@@ -42,7 +43,7 @@ export function Verify() {
       {running && <Progress running={running} />}
       {last?.problem && <Problem what="The verification could not be made" error={last.problem} />}
       {last?.report ? (
-        <Table report={last.report} ended={last.ended} took={last.seconds} />
+        <Result report={last.report} ended={last.ended} took={last.seconds} />
       ) : (
         !running &&
         !last && (
@@ -70,7 +71,7 @@ function Progress({ running }: { running: NonNullable<Verification['running']> }
   );
 }
 
-function Table({ report, ended, took }: { report: { ok: boolean; links: Link[] }; ended: number; took: number }) {
+function Result({ report, ended, took }: { report: { ok: boolean; links: Link[] }; ended: number; took: number }) {
   const count = (result: Link['result']) => report.links.filter((link) => link.result === result).length;
   // What failed is what somebody came for.
   const order = { fail: 0, ok: 1, 'n/a': 2 };
@@ -83,28 +84,16 @@ function Table({ report, ended, took }: { report: { ok: boolean; links: Link[] }
       </p>
       <details open={!report.ok}>
         <summary>{plural(links.length, 'link')}</summary>
-        <div className="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th>result</th>
-                <th>link</th>
-                <th>what came</th>
-                <th>time</th>
-              </tr>
-            </thead>
-            <tbody>
-              {links.map((link) => (
-                <tr key={link.name}>
-                  <td className={link.result === 'ok' ? 'good' : link.result === 'fail' ? 'bad' : ''}>{link.result}</td>
-                  <th scope="row">{link.name}</th>
-                  <td title={link.asked}>{link.answer}</td>
-                  <td className="nowrap">{seconds(link.seconds)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table columns={['result', 'link', 'what came', 'time']}>
+          {links.map((link) => (
+            <tr key={link.name}>
+              <td className={link.result === 'ok' ? 'good' : link.result === 'fail' ? 'bad' : ''}>{link.result}</td>
+              <th scope="row">{link.name}</th>
+              <td title={link.asked}>{link.answer}</td>
+              <td className="nowrap">{seconds(link.seconds)}</td>
+            </tr>
+          ))}
+        </Table>
       </details>
     </>
   );

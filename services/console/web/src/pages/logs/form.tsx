@@ -1,7 +1,7 @@
 import { useState } from 'react';
 import { clock } from '../../parts/format';
-import { LASTS } from '../../parts/range';
 import type { Range } from '../../parts/range';
+import { Names, TimeField, submitted } from '../../parts/search';
 import { LEVELS } from './query';
 import type { Filters } from './query';
 
@@ -22,14 +22,8 @@ export function LogForm({ filters, own, query, range, follow, services, change }
     <form
       className="fields"
       role="search"
-      onSubmit={(event) => {
-        event.preventDefault();
-        const data = new FormData(event.currentTarget);
-        const text = (name: string) => {
-          const value = data.get(name);
-          return typeof value === 'string' ? value.trim() : '';
-        };
-        const time = { last: text('last'), follow: data.has('follow') ? '1' : '' };
+      onSubmit={submitted(({ text, has }) => {
+        const time = { last: text('last'), follow: has('follow') ? '1' : '' };
         if (written) change({ ...time, query: text('query') });
         else {
           change({
@@ -42,7 +36,7 @@ export function LogForm({ filters, own, query, range, follow, services, change }
             span: text('trace') === filters.trace ? filters.span : '',
           });
         }
-      }}
+      })}
     >
       {written ? (
         <label className="wide">
@@ -55,11 +49,7 @@ export function LogForm({ filters, own, query, range, follow, services, change }
             Service
             <select name="service" defaultValue={filters.service}>
               <option value="">any</option>
-              {[...new Set([...services, filters.service])]
-                .filter((name) => name !== '')
-                .map((name) => (
-                  <option key={name}>{name}</option>
-                ))}
+              <Names known={services} chosen={filters.service} />
             </select>
           </label>
           <label>
@@ -83,17 +73,7 @@ export function LogForm({ filters, own, query, range, follow, services, change }
           </label>
         </>
       )}
-      <label>
-        {range.at === null ? 'In the last' : 'Around'}
-        <select name="last" defaultValue={range.last}>
-          {LASTS.map(([minutes, label]) => (
-            <option key={minutes} value={minutes}>
-              {label}
-            </option>
-          ))}
-          {LASTS.every(([minutes]) => minutes !== range.last) && <option value={range.last}>{range.last.toFixed(1)} minutes</option>}
-        </select>
-      </label>
+      <TimeField name="last" label={range.at === null ? 'In the last' : 'Around'} minutes={range.last} />
       {range.at === null ? (
         <label className="check">
           <input type="checkbox" name="follow" defaultChecked={follow} /> follow

@@ -1,17 +1,18 @@
 import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
-import { useSearchParams } from 'react-router-dom';
 import { AskError, REFRESH, ask } from '../../api/ask';
 import { getLines } from '../../api/loki';
 import type { LogLine, LogQuery } from '../../api/loki';
 import { clock, plural } from '../../parts/format';
 import { bounds, rangeOf } from '../../parts/range';
+import { useAddress } from '../../parts/search';
 import { Empty, Loading, Problem } from '../../parts/state';
 import { useTitle } from '../../parts/title';
 import { LogForm } from './form';
 import { Histogram } from './histogram';
 import { Lines } from './lines';
 import { logql } from './query';
+import './style.css';
 
 /** Lines that are asked for, and for how many less when an answer is too long to be shown. */
 const MOST = 1000;
@@ -45,7 +46,7 @@ async function getNames(): Promise<string[]> {
 
 export default function LogsPage() {
   useTitle('Logs');
-  const [params, setParams] = useSearchParams();
+  const [params, setParams] = useAddress();
   const text = (name: string) => params.get(name) ?? '';
   const filters = {
     service: text('service'),
@@ -66,13 +67,7 @@ export default function LogsPage() {
     refetchInterval: follow ? REFRESH : false,
   });
   const change = (next: Record<string, string>) => {
-    const all = new URLSearchParams(params);
-    for (const [name, value] of Object.entries(next)) {
-      if (value) all.set(name, value);
-      else all.delete(name);
-    }
-    setParams(all);
-    if (all.toString() === params.toString()) void found.refetch();
+    setParams(next, () => void found.refetch());
   };
   return (
     <>

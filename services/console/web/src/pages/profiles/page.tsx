@@ -3,9 +3,11 @@ import { Suspense, lazy, useEffect, useState } from 'react';
 import { useSearchParams } from 'react-router-dom';
 import { ask } from '../../api/ask';
 import { percent, plural } from '../../parts/format';
+import { Choice, Names } from '../../parts/search';
 import { Empty, Loading, Problem } from '../../parts/state';
 import { useTitle } from '../../parts/title';
 import type { Frame } from './flame';
+import './style.css';
 
 const Flame = lazy(() => import('./flame'));
 
@@ -58,34 +60,28 @@ export default function ProfilesPage() {
             take.mutate();
           }}
         >
-          <label>
-            Service
-            <select
-              value={service}
-              onChange={(event) => {
-                change('service', event.target.value);
-              }}
-            >
-              {SERVICES.map((name) => (
-                <option key={name}>{name}</option>
-              ))}
-            </select>
-          </label>
-          <label>
-            For
-            <select
-              value={seconds}
-              onChange={(event) => {
-                change('seconds', event.target.value);
-              }}
-            >
-              {LENGTHS.map((length) => (
-                <option key={length} value={length}>
-                  {length} seconds
-                </option>
-              ))}
-            </select>
-          </label>
+          <Choice
+            label="Service"
+            value={service}
+            choose={(next) => {
+              change('service', next);
+            }}
+          >
+            <Names known={SERVICES} chosen={service} />
+          </Choice>
+          <Choice
+            label="For"
+            value={seconds}
+            choose={(next) => {
+              change('seconds', next);
+            }}
+          >
+            {LENGTHS.map((length) => (
+              <option key={length} value={length}>
+                {length} seconds
+              </option>
+            ))}
+          </Choice>
           <button type="submit" className="primary" disabled={take.isPending}>
             {take.isPending ? 'Sampling …' : 'Take a profile'}
           </button>
@@ -133,6 +129,18 @@ function Countdown({ seconds, service }: { seconds: number; service: string }) {
   );
 }
 
+/** The innermost function of the service's own that at least half of the samples are in. */
+function mainly(tree: Frame, service: string): Frame | null {
+  let own: Frame | null = null;
+  let inner: Frame | null = null;
+  for (let frame: Frame | undefined = tree; frame && frame.total * 2 >= tree.total; ) {
+    if (frame !== tree) inner = frame;
+    if (frame.name.includes(`${service}::`)) own = frame;
+    frame = frame.children.toSorted((a, b) => b.total - a.total)[0];
+  }
+  return own ?? inner;
+}
+
 /** 100 samples for each second of CPU. */
 const HERTZ = 100;
 
@@ -141,6 +149,7 @@ function Result({ profile, span, choose }: { profile: Profile; span: string; cho
   // A span that has no sample this time says so, in place of showing others.
   const tree = profile.trees[span];
   const cores = total / HERTZ / profile.seconds;
+  const main = tree && tree.total > 0 ? mainly(tree, profile.service) : null;
   return (
     <section className="card" aria-label="Profile">
       <div className="head">
@@ -168,6 +177,11 @@ function Result({ profile, span, choose }: { profile: Profile; span: string; cho
           </select>
         </label>
       </div>
+      {tree && main && (
+        <p>
+          Most of it, {percent(main.total / tree.total)}, is in <code>{main.name}</code>.
+        </p>
+      )}
       {tree && tree.total > 0 ? (
         <Suspense fallback={<Loading what="the flame graph" />}>
           <Flame tree={tree} />

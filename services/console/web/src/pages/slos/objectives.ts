@@ -61,16 +61,3 @@ export async function getObjectives(): Promise<Omit<Objective, 'firing'>[]> {
 const of = (samples: Sample[], name: string) => samples.find(({ labels }) => labels['slo'] === name)?.value;
 
 const finite = (value: number | undefined) => (value !== undefined && Number.isFinite(value) ? value : null);
-
-/** Where to look when an alert of this service fires: the likelier first. */
-export function traceSearches(labels: Record<string, string>): { to: string; label: string }[] {
-  const service = labels['job'];
-  if (service !== 'edge' && service !== 'users') return [];
-  const to = (search: Record<string, string>) =>
-    `/traces?${new URLSearchParams({ service, lookback: '15', limit: '200', ...search }).toString()}`;
-  const ways = [
-    { to: to({ errors: '1' }), label: 'Failed traces' },
-    { to: to({ sort: 'slowest' }), label: 'Slowest traces' },
-  ];
-  return (labels['slo'] ?? '').includes('latency') ? ways.reverse() : ways;
-}

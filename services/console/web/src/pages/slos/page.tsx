@@ -8,9 +8,12 @@ import type { Notification } from '../../api/webhook';
 import { serviceColour } from '../../parts/colour';
 import { ago, clock, digits, percent, plural, rate, seconds } from '../../parts/format';
 import { Empty, Loading, Problem } from '../../parts/state';
+import { Table } from '../../parts/table';
 import { useTitle } from '../../parts/title';
-import { HISTORY, getObjectives, traceSearches } from './objectives';
+import { sorted, waysOf } from './alerts';
+import { HISTORY, getObjectives } from './objectives';
 import type { Objective } from './objectives';
+import './style.css';
 
 export default function SlosPage() {
   useTitle('SLOs and alerts');
@@ -61,17 +64,14 @@ function Alerts({ alerts }: { alerts: Alert[] }) {
       </p>
     );
   }
-  const sorted = alerts.toSorted((a, b) => weight(b) - weight(a) || a.activeAt.localeCompare(b.activeAt));
   return (
     <ul className="alerts">
-      {sorted.map((alert) => (
+      {sorted(alerts).map((alert) => (
         <AlertItem key={JSON.stringify(alert.labels)} alert={alert} />
       ))}
     </ul>
   );
 }
-
-const weight = (alert: Alert) => (alert.state === 'firing' ? 2 : 0) + (alert.labels['severity'] === 'critical' ? 1 : 0);
 
 function AlertItem({ alert }: { alert: Alert }) {
   const { labels, annotations, state } = alert;
@@ -88,12 +88,11 @@ function AlertItem({ alert }: { alert: Alert }) {
       </span>
       <div>{annotations['summary']}</div>
       <p className="ways">
-        {traceSearches(labels).map(({ to, label }) => (
+        {waysOf(alert).map(({ to, label }) => (
           <Link key={to} to={to}>
             {label}
           </Link>
         ))}
-        {labels['job'] && <Link to={`/logs?service=${encodeURIComponent(labels['job'])}&level=warn&last=15`}>Warnings and errors in its log</Link>}
       </p>
     </li>
   );
@@ -107,7 +106,7 @@ function Card({ objective }: { objective: Objective }) {
     <article className={`objective ${tone}`}>
       <h3>
         <span className="service" style={{ '--colour': serviceColour(service) } as React.CSSProperties}>
-          {name}
+          <Link to={`/services/${service}`}>{name}</Link>
         </span>
       </h3>
       <p className="note">
@@ -166,37 +165,26 @@ function Notifications({ all }: { all: Notification[] }) {
   if (all.length === 0) return <Empty>Alertmanager has not sent anything yet.</Empty>;
   return (
     <>
-      <div className="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th>received</th>
-              <th>status</th>
-              <th>alerts</th>
-            </tr>
-          </thead>
-          <tbody>
-            {all.slice(0, MOST).map((notification, index) => (
-              <tr key={`${notification.received} ${index}`}>
-                <td className="nowrap" title={ago(notification.received * 1000)}>
-                  {clock(notification.received * 1000)}
-                </td>
-                <td className={notification.body.status === 'firing' ? 'bad' : 'good'}>{notification.body.status}</td>
-                <td>
-                  {(notification.body.alerts ?? []).map((alert) => (
-                    <div key={JSON.stringify(alert.labels)}>
-                      {alert.labels['alertname']} {alert.labels['slo'] ?? alert.labels['job']}{' '}
-                      <span className="note">
-                        {alert.labels['severity']}, {alert.status}
-                      </span>
-                    </div>
-                  ))}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table columns={['received', 'status', 'alerts']}>
+        {all.slice(0, MOST).map((notification, index) => (
+          <tr key={`${notification.received} ${index}`}>
+            <td className="nowrap" title={ago(notification.received * 1000)}>
+              {clock(notification.received * 1000)}
+            </td>
+            <td className={notification.body.status === 'firing' ? 'bad' : 'good'}>{notification.body.status}</td>
+            <td>
+              {(notification.body.alerts ?? []).map((alert) => (
+                <div key={JSON.stringify(alert.labels)}>
+                  {alert.labels['alertname']} {alert.labels['slo'] ?? alert.labels['job']}{' '}
+                  <span className="note">
+                    {alert.labels['severity']}, {alert.status}
+                  </span>
+                </div>
+              ))}
+            </td>
+          </tr>
+        ))}
+      </Table>
       {all.length > MOST && <p className="note">{all.length - MOST} older ones are kept in the lab's state directory.</p>}
     </>
   );

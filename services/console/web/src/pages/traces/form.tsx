@@ -3,14 +3,7 @@ import { useState } from 'react';
 import { useNavigate } from 'react-router-dom';
 import { getOperations } from '../../api/jaeger';
 import type { Search } from '../../api/jaeger';
-
-const LOOKBACKS: [number, string][] = [
-  [5, '5 minutes'],
-  [15, '15 minutes'],
-  [60, 'hour'],
-  [360, '6 hours'],
-  [1440, 'day'],
-];
+import { Choice, Names, TimeField, submitted } from '../../parts/search';
 
 const ID = /^[0-9a-f]{16,32}$/i;
 const DURATION = '\\d+(\\.\\d+)?(us|µs|ms|s|m)';
@@ -29,65 +22,40 @@ export function SearchForm({ search, services, submit }: Props) {
     queryFn: () => getOperations(service),
     enabled: service !== '',
   });
-  const known = new Set(operations.data ?? []);
-  if (operation) known.add(operation);
 
   return (
     <div className="searches">
       <form
         className="fields"
         role="search"
-        onSubmit={(event) => {
-          event.preventDefault();
-          const data = new FormData(event.currentTarget);
-          const text = (name: string) => {
-            const value = data.get(name);
-            return typeof value === 'string' ? value.trim() : '';
-          };
+        onSubmit={submitted(({ text, has }) => {
           submit({
             service: text('service'),
             operation: text('operation'),
             min: text('min'),
             max: text('max'),
             attributes: text('attributes'),
-            errors: data.has('errors') ? '1' : '',
+            errors: has('errors') ? '1' : '',
             lookback: text('lookback'),
             limit: text('limit'),
           });
-        }}
+        })}
       >
-        <label>
-          Service
-          <select
-            name="service"
-            value={service}
-            onChange={(event) => {
-              setService(event.target.value);
-              setOperation('');
-            }}
-          >
-            {[...new Set([...services, service])]
-              .filter((name) => name !== '')
-              .map((name) => (
-                <option key={name}>{name}</option>
-              ))}
-          </select>
-        </label>
-        <label>
-          Operation
-          <select
-            name="operation"
-            value={operation}
-            onChange={(event) => {
-              setOperation(event.target.value);
-            }}
-          >
-            <option value="">any</option>
-            {[...known].map((name) => (
-              <option key={name}>{name}</option>
-            ))}
-          </select>
-        </label>
+        <Choice
+          label="Service"
+          name="service"
+          value={service}
+          choose={(next) => {
+            setService(next);
+            setOperation('');
+          }}
+        >
+          <Names known={services} chosen={service} />
+        </Choice>
+        <Choice label="Operation" name="operation" value={operation} choose={setOperation}>
+          <option value="">any</option>
+          <Names known={operations.data ?? []} chosen={operation} />
+        </Choice>
         <label>
           At least
           <input name="min" defaultValue={search.minDuration} placeholder="100ms" pattern={DURATION} size={7} title="A duration such as 100ms or 1.5s" />
@@ -105,16 +73,7 @@ export function SearchForm({ search, services, submit }: Props) {
             title="key=value, with spaces between them; a value with spaces in quotes"
           />
         </label>
-        <label>
-          In the last
-          <select name="lookback" defaultValue={search.lookback}>
-            {LOOKBACKS.map(([minutes, label]) => (
-              <option key={minutes} value={minutes}>
-                {label}
-              </option>
-            ))}
-          </select>
-        </label>
+        <TimeField name="lookback" label="In the last" minutes={search.lookback} />
         <label>
           Show
           <select name="limit" defaultValue={search.limit}>
@@ -143,15 +102,12 @@ function OpenById() {
   return (
     <form
       className="fields"
-      onSubmit={(event) => {
-        event.preventDefault();
-        const value = new FormData(event.currentTarget).get('id');
+      onSubmit={submitted(({ text }) => {
         // The whole header may be pasted: its second part is the id.
-        const text = typeof value === 'string' ? value.trim() : '';
-        const id = text.split('-')[1] ?? text;
+        const id = text('id').split('-')[1] ?? text('id');
         if (ID.test(id)) navigate(`/traces/${id.toLowerCase()}`);
         else setWrong(true);
-      }}
+      })}
     >
       <label className="wide">
         or open a trace by its id

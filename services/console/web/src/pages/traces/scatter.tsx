@@ -1,6 +1,7 @@
 import { clock, micros } from '../../parts/format';
 import { useWidth } from '../../parts/width';
 import type { Found } from './results';
+import './scatter.css';
 
 const [HEIGHT, LEFT, BOTTOM] = [130, 62, 18];
 

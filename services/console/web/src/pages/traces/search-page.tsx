@@ -1,16 +1,17 @@
 import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
-import { useSearchParams } from 'react-router-dom';
 import { REFRESH } from '../../api/ask';
 import { searchTraces, getServices } from '../../api/jaeger';
 import type { Search } from '../../api/jaeger';
+import { useAddress } from '../../parts/search';
 import { Loading, Problem } from '../../parts/state';
 import { useTitle } from '../../parts/title';
 import { SearchForm } from './form';
 import { Results } from './results';
+import './style.css';
 
-/** The search is in the address: it can be sent to somebody, and Back goes back to it. */
-export function searchOf(params: URLSearchParams, services: string[]): Search {
+/** What the address asks for. */
+function searchOf(params: URLSearchParams, services: string[]): Search {
   const text = (name: string) => params.get(name) ?? '';
   const number = (name: string, otherwise: number) => {
     const value = Number(params.get(name));
@@ -30,7 +31,7 @@ export function searchOf(params: URLSearchParams, services: string[]): Search {
 
 export default function TracesPage() {
   useTitle('Traces');
-  const [params, setParams] = useSearchParams();
+  const [params, setParams] = useAddress();
   const services = useQuery({
     queryKey: ['services'],
     queryFn: getServices,
@@ -47,14 +48,7 @@ export default function TracesPage() {
   });
 
   const change = (next: Record<string, string>) => {
-    const all = new URLSearchParams(params);
-    for (const [name, value] of Object.entries(next)) {
-      if (value) all.set(name, value);
-      else all.delete(name);
-    }
-    setParams(all);
-    // The same search again means: what is there by now?
-    if (all.toString() === params.toString()) void found.refetch();
+    setParams(next, () => void found.refetch());
   };
 
   return (

@@ -3,6 +3,7 @@ import type { Attribute } from '../../api/jaeger';
 import { millis } from '../../api/loki';
 import type { LogLine } from '../../api/loki';
 import { micros, percent, plural } from '../../parts/format';
+import { LOGGED, PROFILED } from '../ways';
 import type { Row, Tree } from './tree';
 
 /** A span: what it says of itself, its log lines, and the ways on from here. */
@@ -13,7 +14,7 @@ export function SpanDetails({ row, tree, lines }: { row: Row; tree: Tree; lines:
   const sql = value('db.query.text');
   const at = Math.round(span.start / 1000);
   const same = new URLSearchParams({ service: span.service, operation: span.name });
-  const profiled = span.service === 'edge' || span.service === 'users';
+  const peer = value('service.peer.name');
   return (
     <div className="span-details">
       <p className="note">
@@ -30,7 +31,9 @@ export function SpanDetails({ row, tree, lines }: { row: Row; tree: Tree; lines:
         <Link to={`/logs?trace=${tree.id}&span=${span.id}&at=${at}`}>Logs of this span</Link>
         <Link to={`/logs?service=${encodeURIComponent(span.service)}&at=${at}`}>Logs of {span.service} around it</Link>
         <Link to={`/traces?${same.toString()}&sort=slowest`}>Slowest of this operation</Link>
-        {profiled && (
+        {peer !== undefined && LOGGED.has(peer) && <Link to={`/logs?service=${peer}&at=${at}&last=1`}>Logs of {peer} then</Link>}
+        {peer !== undefined && <Link to={`/services/${encodeURIComponent(peer)}?since=${Math.round(at / 1000)}`}>How {peer} is</Link>}
+        {PROFILED.has(span.service) && (
           <Link to={`/profiles?service=${span.service}&span=${encodeURIComponent(span.name)}`}>Flame graph of {span.name}</Link>
         )}
       </p>

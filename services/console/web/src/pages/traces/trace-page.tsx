@@ -2,8 +2,9 @@ import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { Link, useParams, useSearchParams } from 'react-router-dom';
 import { getTrace } from '../../api/jaeger';
-import type { Trace } from '../../api/jaeger';
+import type { Span, Trace } from '../../api/jaeger';
 import { getLines, quote } from '../../api/loki';
+import type { LogLine } from '../../api/loki';
 import { serviceColour } from '../../parts/colour';
 import { clock, micros, percent, plural } from '../../parts/format';
 import { Loading, Problem } from '../../parts/state';
@@ -11,6 +12,7 @@ import { useTitle } from '../../parts/title';
 import { treeOf } from './tree';
 import type { Tree } from './tree';
 import { Waterfall } from './waterfall';
+import './style.css';
 
 const ID = /^[0-9a-f]{16,32}$/i;
 /** Log lines of one trace that are fetched: enough for anything a person reads. */
@@ -75,6 +77,38 @@ function NotFound({ id, again }: { id: string; again: () => void }) {
   );
 }
 
+/** What a span says of its failure. */
+function reason({ attributes, statusMessage }: Span): string {
+  const value = (key: string) => attributes.find((each) => each.key === key)?.value;
+  const peer = value('service.peer.name');
+  const said = [peer && `calling ${peer}`, value('http.response.status_code') ?? value('error.type'), statusMessage];
+  const words = said.filter((word) => word);
+  return words.length > 0 ? `: ${words.join(', ')}` : '';
+}
+
+function SpanButton({ span, select }: { span: Span; select: (span: string) => void }) {
+  return (
+    <button
+      type="button"
+      className="link"
+      onClick={() => {
+        select(span.id);
+      }}
+    >
+      {span.service} {span.name}
+    </button>
+  );
+}
+
+function Says({ line }: { line: LogLine | undefined }) {
+  return line ? (
+    <>
+      {' '}
+      The log of {line.service} says: <q className={line.level === 'error' ? 'bad' : ''}>{line.text}</q>
+    </>
+  ) : null;
+}
+
 function View({ tree }: { tree: Tree }) {
   const [params, setParams] = useSearchParams();
   const selected = params.get('span');
@@ -97,7 +131,8 @@ function View({ tree }: { tree: Tree }) {
     setParams(next, { replace: true });
   };
   const root = tree.rows[0];
-  const heavy = tree.heaviest;
+  const { heaviest: heavy, origin } = tree;
+  const found = lines.data ?? [];
   const total = tree.end - tree.start;
   return (
     <>
@@ -130,21 +165,22 @@ function View({ tree }: { tree: Tree }) {
         {heavy && tree.rows.length > 1 && total > 0 && (
           <p>
             Most of the time went into{' '}
-            <button
-              type="button"
-              className="link"
-              onClick={() => {
-                select(heavy.span.id);
-              }}
-            >
-              {heavy.span.service} {heavy.span.name}
-            </button>
+            <SpanButton span={heavy.span} select={select} />
             : {micros(heavy.self)} of its own, {percent(heavy.self / total)} of the trace.
+            <Says line={found.find(({ level, span }) => span === heavy.span.id && level === 'warn')} />
+          </p>
+        )}
+        {origin && (
+          <p>
+            The error begins in{' '}
+            <SpanButton span={origin.span} select={select} />
+            {reason(origin.span)}.
+            <Says line={found.find(({ level, span }) => span === origin.span.id && level === 'error') ?? found.find(({ level }) => level === 'error')} />
           </p>
         )}
         {lines.isError && <Problem what="Log lines are not known" error={lines.error} />}
       </section>
-      <Waterfall tree={tree} lines={lines.data ?? []} selected={selected} select={select} />
+      <Waterfall tree={tree} lines={found} selected={selected} select={select} />
     </>
   );
 }

@@ -16,11 +16,14 @@ export interface Tree {
   rows: Row[];
   start: number;
   end: number;
+  /** With their versions. */
   services: string[];
   failed: number;
   depth: number;
   /** Where most of the time went. */
   heaviest: Row | null;
+  /** The deepest that failed: those above it failed because of it. */
+  origin: Row | null;
 }
 
 /** Children under their parents, each level by start. What hangs under nothing here is a root. */
@@ -53,11 +56,17 @@ export function treeOf(trace: Trace): Tree {
     rows,
     start,
     end,
-    services: [...new Set(trace.spans.map(({ service }) => service))],
+    services: [...new Set(trace.spans.map(named))],
     failed: trace.spans.filter(({ failed }) => failed).length,
     depth: rows.reduce((most, { depth }) => Math.max(most, depth), 0) + 1,
     heaviest: rows.reduce<Row | null>((most, row) => (most && most.self >= row.self ? most : row), null),
+    origin: rows.reduce<Row | null>((deepest, row) => (row.span.failed && row.depth > (deepest?.depth ?? -1) ? row : deepest), null),
   };
+}
+
+function named({ service, resource }: Span): string {
+  const version = resource.find(({ key }) => key === 'service.version')?.value;
+  return version ? `${service} ${version}` : service;
 }
 
 /** The smallest or largest of them, for as many spans as there are. */
