@@ -100,7 +100,7 @@ async fn traces(
     since: SystemTime,
 ) -> Result<Found, String> {
     let jaeger = clients.jaeger.as_ref().ok_or("no jaeger here")?;
-    let found = jaeger
+    let mut found = jaeger
         .search(&Search {
             service: &search.service,
             operation: search.operation.as_deref(),
@@ -110,6 +110,13 @@ async fn traces(
         })
         .await
         .map_err(text)?;
+    // Jaeger looks for values only.
+    if let Some(attribute) = &search.with {
+        found.retain(|trace| {
+            let mut spans = trace.spans.iter();
+            spans.any(|span| span.attributes.contains_key(attribute))
+        });
+    }
     // The slowest tells most.
     let slowest = found
         .iter()

@@ -112,6 +112,9 @@ pub struct TraceSearch {
         skip_serializing_if = "Option::is_none"
     )]
     pub min_duration: Option<Duration>,
+    /// An attribute that a span of it has, whatever its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
 }
 
 /// A share of the samples whose stack has a function of this name.

@@ -243,7 +243,7 @@ impl Check for RawExpectation {
 #[derive(Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "the fields service, operation, tags and min_duration"
+    expecting = "the fields service, operation, tags, min_duration and with"
 )]
 struct RawTraces {
     service: Words,
@@ -251,6 +251,7 @@ struct RawTraces {
     #[serde(default)]
     tags: BTreeMap<String, Words>,
     min_duration: Option<Time>,
+    with: Option<Words>,
 }
 
 impl From<RawTraces> for TraceSearch {
@@ -260,6 +261,7 @@ impl From<RawTraces> for TraceSearch {
             operation: raw.operation.map(|text| text.0.0),
             tags: texts(raw.tags),
             min_duration: raw.min_duration.map(|text| text.0.0),
+            with: raw.with.map(|text| text.0.0),
         }
     }
 }

@@ -15,12 +15,13 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::app::App;
 
 /// The addresses of the page: each shows itself when it is opened or reloaded.
-const ADDRESSES: [&str; 9] = [
+const ADDRESSES: [&str; 10] = [
     "/",
     "/traces",
     "/traces/{id}",
     "/logs",
     "/profiles",
+    "/services/{name}",
     "/slos",
     "/dashboards",
     "/dashboards/{name}",
