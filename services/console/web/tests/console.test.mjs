@@ -142,7 +142,7 @@ test('an answer that is too long is cut, and says so', async () => {
   }
   await look(`/logs?service=bulky&last=5&at=${at}`, { errorsExpected: true }, async (page) => {
     await page.getByText('The answer was too long: 200 lines of it are shown, of 1000 asked for.').waitFor({ timeout: 60_000 });
-    await page.getByRole('heading', { name: /^200 lines/ }).waitFor();
+    await page.getByRole('status').filter({ hasText: /^200 lines/ }).waitFor();
     await page.locator('.line', { hasText: 'xxx' }).first().waitFor();
   });
 });
