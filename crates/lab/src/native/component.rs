@@ -51,7 +51,7 @@ impl Tier {
     ];
 
     /// On few processors those who are watched come before those who watch: telemetry waits where it
-    /// is made for as long as a burst takes.
+    /// is made, up to the bound of its queue; what comes beyond is dropped and counted.
     pub(crate) fn nice(self) -> i32 {
         match self {
             Self::Collector | Self::Backend => 5,
