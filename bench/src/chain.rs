@@ -69,12 +69,13 @@ pub(crate) struct Running {
     pub(crate) ports: Ports,
 }
 
-/// Starts both services of a configuration and checks that they answer what all chains answer.
+/// Starts both services of a configuration, whose telemetry goes to the port `otlp`, and checks that they answer what all chains answer.
 /// `wrap` may put a command in front of each, `extra` is set on top of everything.
 pub(crate) async fn start(
     lab: &Lab,
     programs: &Programs,
     config: &Config,
+    otlp: u16,
     ports: Ports,
     wrap: Option<Wrap<'_>>,
     extra: &[(&str, &str)],
@@ -83,7 +84,7 @@ pub(crate) async fn start(
         .chains
         .get(&config.chain)
         .with_context(|| format!("the programs of {} were not prepared", config.name))?;
-    let common = common(lab, ports)?;
+    let common = common(lab, otlp, ports)?;
     let start = |name: &str, service: &Service, own: &[(&str, &str)]| {
         let mut command = launch(service, wrap.map(|wrap| wrap(name)));
         command.envs(common.clone());
@@ -122,9 +123,8 @@ fn launch(service: &Service, wrap: Option<Vec<OsString>>) -> Command {
 }
 
 /// As the lab sets them, but for the ports.
-fn common(lab: &Lab, ports: Ports) -> anyhow::Result<Vec<(String, OsString)>> {
+fn common(lab: &Lab, otlp: u16, ports: Ports) -> anyhow::Result<Vec<(String, OsString)>> {
     let address = |port| format!("http://127.0.0.1:{port}");
-    let otlp = address(lab.port("OTLP_GRPC_PORT")?);
     let database = format!(
         "postgres://lab:lab@127.0.0.1:{}/lab",
         lab.port("POSTGRES_PORT")?
@@ -137,7 +137,7 @@ fn common(lab: &Lab, ports: Ports) -> anyhow::Result<Vec<(String, OsString)>> {
         ("ALBUMS_URL", address(lab.port("ALBUMS_PORT")?)),
         ("DATABASE_URL", database),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", otlp),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", address(otlp)),
         ("OTEL_METRIC_EXPORT_INTERVAL", "5000".to_owned()),
         ("OTEL_BSP_SCHEDULE_DELAY", "1000".to_owned()),
     ];

@@ -14,14 +14,16 @@ use crate::build::{self, Profile};
 use crate::chain::{Ports, Programs};
 use crate::compare::{self, Plan};
 use crate::config::{self, Chain, Config};
+use crate::counters::{self, Counters, Place};
 use crate::lab::{self, Lab, Paths};
 use crate::load::Bench;
 use crate::machine::{self, Machine};
 use crate::printer::Printer;
 use crate::result::{self, Compare, Run};
+use crate::sink::Sink;
 use crate::tables::Table;
-use crate::wrk::Wrk;
-use crate::{counters, docs, growth, instructions, peers, soak};
+use crate::wrk::{Shape, Wrk};
+use crate::{docs, growth, instructions, peers, soak};
 
 /// What does telemetry cost? Starts a lab of its own (real PostgreSQL, Collector, Jaeger, Loki and
 /// Prometheus), then the services in every configuration, one after the other, in rounds.
@@ -96,7 +98,7 @@ enum What {
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
     },
-    /// Does memory stay flat?
+    /// Does memory stay flat, and is nothing lost?
     Soak {
         /// How long
         #[arg(long, default_value_t = 10.0, value_parser = minutes)]
@@ -104,9 +106,12 @@ enum What {
         /// The configuration
         #[arg(long, value_parser = config::parse, default_value = config::ALL)]
         config: &'static Config,
-        /// How many connections
-        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        connections: u32,
+        /// Requests a second
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+        rate: u32,
+        /// As many requests as are answered, over 64 connections: overload, for as long as it lasts
+        #[arg(long, conflicts_with = "rate")]
+        saturate: bool,
     },
     /// User-space instructions a request, by callgrind: they repeat where timings do not
     Instructions {
@@ -216,18 +221,23 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
         Some(What::Soak {
             minutes,
             config,
-            connections,
+            rate,
+            saturate,
         }) => {
+            let shape = Shape {
+                connections: 64,
+                rate: (!saturate).then(|| f64::from(*rate)),
+            };
+            let name = if *saturate {
+                docs::SOAK_SATURATED
+            } else {
+                docs::SOAK
+            };
             let session = Session::open(cli, paths, printer, &[*config]).await?;
             let machine = session.machine().await;
-            let soak = soak::run(&session.bench(), config, *minutes, *connections, machine).await?;
+            let soak = soak::run(&session.bench(), config, *minutes, shape, machine).await?;
             session
-                .close(
-                    "soak",
-                    &soak,
-                    &soak.tables(),
-                    std::slice::from_ref(&soak.run),
-                )
+                .close(name, &soak, &soak.tables(), std::slice::from_ref(&soak.run))
                 .await
         }
         Some(What::Instructions {
@@ -316,6 +326,7 @@ async fn compared(
 /// The bench's lab and the programs that are measured.
 struct Session<'a> {
     lab: Lab,
+    sink: Sink,
     programs: Programs,
     wrk: Wrk,
     ports: Ports,
@@ -361,10 +372,15 @@ impl<'a> Session<'a> {
         let ports = Ports::free()?;
         lab.scrape(ports.users)?;
         printer.step("waiting for the lab to be quiet");
-        counters::quiet(&lab).await?;
+        // The lab's own services tell about their start; albums' log is not counted.
+        let unchanged = Duration::from_secs(3);
+        let patience = Duration::from_secs(30);
+        counters::quiet(Place::Lab(&lab), Counters::default(), unchanged, patience).await?;
+        let sink = Sink::start()?;
         let wrk = Wrk::new(wrk.program, wrk.library_path, &paths.work);
         Ok(Self {
             lab,
+            sink,
             programs,
             wrk,
             ports,
@@ -380,6 +396,7 @@ impl<'a> Session<'a> {
     fn bench(&self) -> Bench<'_> {
         Bench {
             lab: &self.lab,
+            sink: &self.sink,
             programs: &self.programs,
             wrk: &self.wrk,
             ports: self.ports,

@@ -51,6 +51,8 @@ pub(crate) struct Config {
     /// Spans, log records: whether any are to be expected.
     pub(crate) traces: bool,
     pub(crate) logs: bool,
+    /// Telemetry goes where nothing is done with it, as if the backends had a machine of their own.
+    pub(crate) remote: bool,
     /// Answers 200 in users where the build can do it; otherwise the configuration is skipped.
     pub(crate) needs: Option<&'static str>,
 }
@@ -65,6 +67,7 @@ const PLAIN: Config = Config {
     users: &[],
     traces: false,
     logs: false,
+    remote: false,
     needs: None,
 };
 
@@ -84,13 +87,14 @@ const LOG_QUEUE: (&str, &str) = ("OTEL_BLRP_MAX_QUEUE_SIZE", "262144");
 
 /// The configuration that counts as "all signals on" in every goal.
 pub(crate) const ALL: &str = "all";
+pub(crate) const REMOTE: &str = "all remote";
 pub(crate) const OFF: &str = "off";
 pub(crate) const PROFILES: &str = "all+profiles";
 pub(crate) const PYTHON: &str = "python";
 pub(crate) const GO: &str = "go";
 
 /// In the order of every table: each adds to the one before it.
-pub(crate) static CONFIGS: [Config; 13] = [
+pub(crate) static CONFIGS: [Config; 14] = [
     PLAIN,
     Config {
         name: "off+silent",
@@ -131,6 +135,17 @@ pub(crate) static CONFIGS: [Config; 13] = [
         users: SCRAPED,
         traces: true,
         logs: true,
+        ..PLAIN
+    },
+    Config {
+        name: REMOTE,
+        what: "all, sent to who counts it and throws it away: the backends are on another machine",
+        env: &[NO_PROFILES],
+        edge: PUSHED,
+        users: SCRAPED,
+        traces: true,
+        logs: true,
+        remote: true,
         ..PLAIN
     },
     Config {
@@ -219,7 +234,7 @@ mod tests {
     fn names_are_unique_and_found() {
         let names: BTreeSet<_> = CONFIGS.iter().map(|config| config.name).collect();
         assert_eq!(names.len(), CONFIGS.len());
-        for name in [ALL, OFF, PROFILES, PYTHON, GO] {
+        for name in [ALL, OFF, REMOTE, PROFILES, PYTHON, GO] {
             assert!(by_name(name).is_some(), "{name}");
         }
         assert!(parse("al").unwrap_err().contains("traces+logs"));

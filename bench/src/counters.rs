@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::lab::Lab;
+use crate::sink::Sink;
 
 /// What arrived where, since the backends started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ impl Counters {
     }
 }
 
-pub(crate) async fn read(lab: &Lab) -> anyhow::Result<Counters> {
+async fn read(lab: &Lab) -> anyhow::Result<Counters> {
     let collector = page(lab, "OTELCOL_METRICS_PORT", "the Collector").await?;
     let jaeger = page(lab, "JAEGER_METRICS_PORT", "Jaeger").await?;
     let loki = page(lab, "LOKI_PORT", "Loki").await?;
@@ -63,16 +64,32 @@ pub(crate) async fn read(lab: &Lab) -> anyhow::Result<Counters> {
     })
 }
 
-/// Waits until all that the Collector took is stored, so that one run's rest is not the next one's
+/// Where telemetry ends up.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    Lab(&'a Lab),
+    Sink(&'a Sink),
+}
+
+impl Place<'_> {
+    pub(crate) async fn read(self) -> anyhow::Result<Counters> {
+        match self {
+            Self::Lab(lab) => read(lab).await,
+            Self::Sink(sink) => Ok(sink.read()),
+        }
+    }
+}
+
+/// Waits until all that was taken is stored, so that one run's rest is not the next one's
 /// load. What never arrives is told by the counters themselves.
 pub(crate) async fn settled(
-    lab: &Lab,
+    place: Place<'_>,
     before: Counters,
     patience: Duration,
 ) -> anyhow::Result<Counters> {
     let end = Instant::now() + patience;
     loop {
-        let now = read(lab).await?;
+        let now = place.read().await?;
         if now.all_stored(before) || Instant::now() >= end {
             return Ok(now);
         }
@@ -80,23 +97,28 @@ pub(crate) async fn settled(
     }
 }
 
-/// Waits until nothing arrives any more: the lab's own services have sent what they had to tell
-/// about their start.
-pub(crate) async fn quiet(lab: &Lab) -> anyhow::Result<()> {
-    const LONGEST: Duration = Duration::from_secs(30);
-    // Longer than any sender waits for its batch to fill.
-    const UNCHANGED: Duration = Duration::from_secs(3);
-    let began = Instant::now();
-    let mut last = read(lab).await?;
+/// Waits until nothing has arrived for a time and all that did is stored: senders have sent what they
+/// kept. `false` when that did not come about in time.
+pub(crate) async fn quiet(
+    place: Place<'_>,
+    before: Counters,
+    unchanged: Duration,
+    patience: Duration,
+) -> anyhow::Result<bool> {
+    let end = Instant::now() + patience;
+    let mut last = place.read().await?;
     let mut since = Instant::now();
-    while since.elapsed() < UNCHANGED && began.elapsed() < LONGEST {
+    while since.elapsed() < unchanged {
+        if Instant::now() >= end {
+            return Ok(false);
+        }
         tokio::time::sleep(Duration::from_millis(250)).await;
-        let now = read(lab).await?;
-        if now != last || !now.all_stored(Counters::default()) {
+        let now = place.read().await?;
+        if now != last || !now.all_stored(before) {
             (last, since) = (now, Instant::now());
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 async fn page(lab: &Lab, port: &str, who: &str) -> anyhow::Result<String> {

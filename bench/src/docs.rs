@@ -16,12 +16,20 @@ pub(crate) fn results(root: &Path) -> PathBuf {
     root.join("bench/results")
 }
 
+pub(crate) const SOAK: &str = "soak";
+pub(crate) const SOAK_SATURATED: &str = "soak-saturated";
+
 /// Makes everything that is made from results; with `check` only compares.
 pub(crate) fn make(root: &Path, printer: &Printer, check: bool) -> anyhow::Result<ExitCode> {
     let directory = results(root);
     let compare: Option<Compare> = result::read(&directory.join("main.json"))?;
     let growth: Option<Growth> = result::read(&directory.join("growth.json"))?;
-    let soak: Option<Soak> = result::read(&directory.join("soak.json"))?;
+    let mut soaks: Vec<(&str, Soak)> = Vec::new();
+    for name in [SOAK, SOAK_SATURATED] {
+        if let Some(soak) = result::read(&directory.join(format!("{name}.json")))? {
+            soaks.push((name, soak));
+        }
+    }
     let instructions: Option<Instructions> = result::read(&directory.join("instructions.json"))?;
     let mut made: Vec<(PathBuf, String)> = Vec::new();
     let page = root.join("docs/performance.md");
@@ -33,8 +41,8 @@ pub(crate) fn make(root: &Path, printer: &Printer, check: bool) -> anyhow::Resul
     if let Some(growth) = &growth {
         text = put(&text, "growth", &block(&growth.tables(), &growth.machine))?;
     }
-    if let Some(soak) = &soak {
-        text = put(&text, "soak", &block(&soak.tables(), &soak.machine))?;
+    for (name, soak) in &soaks {
+        text = put(&text, name, &block(&soak.tables(), &soak.machine))?;
     }
     if let Some(instructions) = &instructions {
         text = put(
@@ -48,7 +56,7 @@ pub(crate) fn make(root: &Path, printer: &Printer, check: bool) -> anyhow::Resul
     for (name, svg) in plot::all(
         compare.as_ref(),
         growth.as_ref(),
-        soak.as_ref(),
+        &soaks,
         instructions.as_ref(),
     )? {
         made.push((picture(name), svg));

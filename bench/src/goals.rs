@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ALL, GO, OFF, PROFILES, PYTHON};
+use crate::config::{ALL, GO, OFF, PROFILES, PYTHON, REMOTE};
 use crate::result::{Compare, Load};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,13 @@ pub(crate) fn check(compare: &Compare) -> Vec<Goal> {
             .ratio(config, base, load, value)
             .map(|spread| spread.median)
     };
+    let how = |load: &str| {
+        if load == crate::load::FIXED {
+            "fixed rate".to_owned()
+        } else {
+            format!("{load} connections")
+        }
+    };
     for load in &saturated {
         let cpu = median(PYTHON, ALL, load, Load::services_cpu_us);
         goals.push(goal(
@@ -91,19 +98,25 @@ pub(crate) fn check(compare: &Compare) -> Vec<Goal> {
         ));
     }
     for load in &loads {
-        let how = if load == crate::load::FIXED {
-            "fixed rate".to_owned()
-        } else {
-            format!("{load} connections")
-        };
         goals.push(goal(
-            format!("p99, all signals against off, {how}"),
+            format!("p99, all signals against off, {}", how(load)),
             &Limit::AtMost(1.5),
             " x",
             median(ALL, OFF, load, |load| load.p99_ms),
         ));
     }
-    for (config, limit) in [(ALL, 30.0), (PROFILES, 80.0)] {
+    for load in &loads {
+        goals.push(goal(
+            format!(
+                "p99, all signals against off, backends on another machine, {}",
+                how(load)
+            ),
+            &Limit::AtMost(1.5),
+            " x",
+            median(REMOTE, OFF, load, |load| load.p99_ms),
+        ));
+    }
+    for (config, limit) in [(ALL, 30.0), (REMOTE, 30.0), (PROFILES, 80.0)] {
         for service in ["edge", "users"] {
             // The worst of all rounds, not their median: memory is a bound.
             let peak = compare.peak(config, service).map(|spread| spread.max / 1e6);
@@ -156,6 +169,7 @@ mod tests {
                 p99_ms: 3.0,
                 max_ms: 4.0,
                 cpu_us,
+                wait_us: None,
             }],
             memory: BTreeMap::new(),
             count: Count {

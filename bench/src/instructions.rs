@@ -128,6 +128,7 @@ async fn count(
         bench.lab,
         bench.programs,
         config,
+        bench.otlp(config)?,
         bench.ports,
         Some(&wrap),
         &extra,

@@ -7,15 +7,18 @@ use anyhow::Context;
 
 use crate::chain::{self, Ports, Programs, Running};
 use crate::config::Config;
-use crate::counters;
+use crate::counters::{self, Place};
 use crate::lab::Lab;
 use crate::printer::Printer;
 use crate::process::Table;
 use crate::result::{Count, Load, Run};
+use crate::sink::Sink;
 use crate::wrk::{Shape, Wrk};
 
 /// What the Collector still holds is stored within this time, or it is told as missing.
 const SETTLE: Duration = Duration::from_secs(90);
+/// A batch is sent after a second at the latest: where nothing came for longer, nothing is kept.
+const CALM: Duration = Duration::from_millis(1500);
 /// What starting, stopping and counting take, for the plan.
 pub(crate) const AROUND: Duration = Duration::from_secs(5);
 
@@ -67,6 +70,7 @@ pub(crate) type Watch<'a> = &'a dyn Fn(Duration, &Running);
 /// What every measurement needs.
 pub(crate) struct Bench<'a> {
     pub(crate) lab: &'a Lab,
+    pub(crate) sink: &'a Sink,
     pub(crate) programs: &'a Programs,
     pub(crate) wrk: &'a Wrk,
     pub(crate) ports: Ports,
@@ -96,7 +100,24 @@ impl Bench<'_> {
     }
 
     async fn start(&self, config: &Config) -> anyhow::Result<Running> {
-        chain::start(self.lab, self.programs, config, self.ports, None, &[]).await
+        let otlp = self.otlp(config)?;
+        chain::start(self.lab, self.programs, config, otlp, self.ports, None, &[]).await
+    }
+
+    /// Where a configuration's telemetry goes.
+    pub(crate) fn otlp(&self, config: &Config) -> anyhow::Result<u16> {
+        if config.remote {
+            return Ok(self.sink.port);
+        }
+        self.lab.port("OTLP_GRPC_PORT")
+    }
+
+    fn place(&self, config: &Config) -> Place<'_> {
+        if config.remote {
+            Place::Sink(self.sink)
+        } else {
+            Place::Lab(self.lab)
+        }
     }
 
     /// One run of one configuration in every way.
@@ -124,7 +145,8 @@ impl Bench<'_> {
     ) -> anyhow::Result<Run> {
         self.printer
             .step(format_args!("{label}{}: starting", config.name));
-        let before = counters::read(self.lab).await?;
+        let place = self.place(config);
+        let before = place.read().await?;
         let mut running = self.start(config).await?;
         let mut count = Count {
             // `chain::start` asked once.
@@ -141,6 +163,14 @@ impl Bench<'_> {
         for way in ways {
             self.printer
                 .step(format_args!("{label}{}: {}", config.name, way.describe()));
+            // What the load before left over is not this one's.
+            if !counters::quiet(place, before, CALM, SETTLE).await? {
+                self.printer.note(format_args!(
+                    "  {label}{}: the backends were still busy with the load before when this began: {}",
+                    config.name,
+                    way.describe()
+                ));
+            }
             let load = self.load(&mut running, way, watch).await?;
             add(&mut count, load.requests, load.errors, way.shape);
             loads.push(load);
@@ -149,7 +179,7 @@ impl Bench<'_> {
         let memory = running.memory();
         running.stop().await?;
         self.lab.check_backends().await?;
-        let after = counters::settled(self.lab, before, SETTLE).await?;
+        let after = counters::settled(place, before, SETTLE).await?;
         count.counters = after.since(before);
         finish(&mut count, config);
         self.printer.planned_done(warm_up + AROUND);
@@ -172,7 +202,15 @@ impl Bench<'_> {
         let mut processes: Vec<(String, i32)> = running.processes().into();
         processes.extend(self.lab.backends());
         let url = running.url();
+        let serving: Vec<i32> = processes
+            .iter()
+            .filter(|(name, _)| ["edge", "users", "postgres"].contains(&name.as_str()))
+            .map(|(_, pid)| *pid)
+            .collect();
+        let waited =
+            |table: &Table| -> Duration { serving.iter().map(|pid| table.waited(*pid)).sum() };
         let before = Table::look();
+        let waited_before = waited(&before);
         let began = Instant::now();
         let mut loading = std::pin::pin!(self.wrk.run(&url, way.shape, way.time));
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -183,6 +221,7 @@ impl Bench<'_> {
             }
         };
         let after = Table::look();
+        let waited = waited(&after).saturating_sub(waited_before);
         // Whoever died is the better reason.
         running.check()?;
         let report = report?;
@@ -208,6 +247,7 @@ impl Bench<'_> {
             p99_ms: report.p99_us / 1e3,
             max_ms: report.max_us / 1e3,
             cpu_us,
+            wait_us: Some(waited.as_secs_f64() * 1e6 / report.requests as f64),
         })
     }
 }

@@ -19,6 +19,7 @@ mod plot;
 mod printer;
 mod process;
 mod result;
+mod sink;
 mod soak;
 mod stats;
 mod tables;

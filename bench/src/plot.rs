@@ -28,7 +28,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(crate) fn all(
     compare: Option<&Compare>,
     growth: Option<&Growth>,
-    soak: Option<&Soak>,
+    soaks: &[(&'static str, Soak)],
     instructions: Option<&Instructions>,
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
     let mut pictures = Vec::new();
@@ -43,8 +43,8 @@ pub(crate) fn all(
     if let Some(growth) = growth {
         pictures.push(("growth", lines(&grown(growth))?));
     }
-    if let Some(soak) = soak {
-        pictures.push(("soak", lines(&soaked(soak))?));
+    for (name, soak) in soaks {
+        pictures.push((*name, lines(&soaked(soak))?));
     }
     if let Some(instructions) = instructions {
         pictures.push(("instructions", bars(&counted(instructions))?));
@@ -319,8 +319,10 @@ fn soaked(soak: &Soak) -> Lines {
     };
     Lines {
         title: format!(
-            "Memory under load for {} minutes, {}",
-            soak.minutes, soak.config
+            "Memory for {} minutes, {}, {}",
+            soak.minutes,
+            soak.config,
+            soak.load()
         ),
         x: "minutes",
         y: "MB",

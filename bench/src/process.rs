@@ -56,6 +56,20 @@ impl Table {
         Duration::from_secs_f64(ticks as f64 / self.ticks as f64)
     }
 
+    /// How long the threads of a process and of its children were ready to run and had no processor.
+    pub(crate) fn waited(&self, root: i32) -> Duration {
+        let nanoseconds: u64 = self
+            .tree(root)
+            .into_iter()
+            .filter_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok())
+            .flatten()
+            .flatten()
+            .filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok())
+            .filter_map(|line| run_delay(&line))
+            .sum();
+        Duration::from_nanos(nanoseconds)
+    }
+
     pub(crate) fn memory(&self, root: i32) -> Memory {
         let mut memory = Memory::default();
         for pid in self.tree(root) {
@@ -73,6 +87,11 @@ impl Table {
 fn cpu_ticks(stat: &Stat) -> u64 {
     let children = stat.cutime.max(0).unsigned_abs() + stat.cstime.max(0).unsigned_abs();
     stat.utime + stat.stime + children
+}
+
+/// The second of the three numbers of `/proc/PID/task/TID/schedstat`.
+fn run_delay(line: &str) -> Option<u64> {
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn tree(root: i32, children: impl Fn(i32) -> Vec<i32>) -> Vec<i32> {

@@ -53,6 +53,9 @@ pub(crate) struct Load {
     pub(crate) max_ms: f64,
     /// Microseconds of CPU a request, by process, backends included.
     pub(crate) cpu_us: BTreeMap<String, f64>,
+    /// Microseconds a request in which threads of edge, users and PostgreSQL were ready to run and had no processor.
+    #[serde(default)]
+    pub(crate) wait_us: Option<f64>,
 }
 
 impl Load {
@@ -89,6 +92,7 @@ pub(crate) struct Row {
     pub(crate) cpu_us: Spread,
     pub(crate) p50_ms: Spread,
     pub(crate) p99_ms: Spread,
+    pub(crate) wait_us: Option<Spread>,
 }
 
 impl Compare {
@@ -136,6 +140,7 @@ impl Compare {
             cpu_us: spread(Load::services_cpu_us)?,
             p50_ms: spread(|load| load.p50_ms)?,
             p99_ms: spread(|load| load.p99_ms)?,
+            wait_us: Spread::of(self.of(config, load).filter_map(|(_, load)| load.wait_us)),
         })
     }
 
@@ -213,6 +218,20 @@ pub(crate) struct Soak {
     pub(crate) run: Run,
     pub(crate) samples: Vec<Sample>,
     pub(crate) services: BTreeMap<String, Flat>,
+}
+
+impl Soak {
+    /// How it was loaded, for a person.
+    pub(crate) fn load(&self) -> String {
+        let load = self.run.loads.first();
+        match load.and_then(|load| load.asked_per_second) {
+            Some(rate) => format!("{rate:.0} requests/s"),
+            None => format!(
+                "saturated by {} connections",
+                load.map_or(0, |load| load.connections)
+            ),
+        }
+    }
 }
 
 /// Memory at one moment.

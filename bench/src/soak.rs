@@ -12,6 +12,7 @@ use crate::load::{AROUND, Bench, Way};
 use crate::machine::Machine;
 use crate::result::{Flat, Sample, Soak};
 use crate::stats::{self, Spread};
+use crate::wrk::Shape;
 
 /// Memory is called flat when it grew by less than this share since a quarter of the time had passed,
 /// or by less than these megabytes: an allocator keeps a little more or less.
@@ -25,7 +26,7 @@ pub(crate) async fn run(
     bench: &Bench<'_>,
     config: &'static Config,
     minutes: f64,
-    connections: u32,
+    shape: Shape,
     machine: Machine,
 ) -> anyhow::Result<Soak> {
     if let Some(reason) = bench.lacks(config).await? {
@@ -35,7 +36,12 @@ pub(crate) async fn run(
     let warm_up = Duration::from_secs(5);
     bench.printer.plan(time + warm_up + AROUND);
     let samples = RefCell::new(Vec::new());
-    let ways = [Way::saturated(connections, time)];
+    let ways = [match shape {
+        Shape {
+            rate: Some(rate), ..
+        } => Way::fixed(rate, time),
+        Shape { connections, .. } => Way::saturated(connections, time),
+    }];
     let sample = |age: Duration, running: &Running| {
         let memory = running.memory();
         samples.borrow_mut().push(Sample {

@@ -158,6 +158,7 @@ impl Compare {
                 "p50 ms",
                 "p99 ms",
                 "p99 against off",
+                "waiting us",
             ],
         );
         for name in self.configs() {
@@ -175,6 +176,7 @@ impl Compare {
                 number(row.p50_ms.median),
                 spread(row.p99_ms),
                 maybe(late),
+                row.wait_us.map_or_else(|| "-".to_owned(), spread),
             ]);
         }
         table
@@ -321,9 +323,10 @@ impl Soak {
     pub(crate) fn tables(&self) -> Vec<Table> {
         let mut table = Table::new(
             format!(
-                "Soak: `{}` for {} minutes",
+                "Soak: `{}` for {} minutes, {}",
                 self.config,
-                number(self.minutes)
+                number(self.minutes),
+                self.load()
             ),
             &[
                 "service",

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::libc;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -71,6 +72,7 @@ fn start(
     let parent = Pid::this();
     let signal = spec.death_signal;
     let nice = spec.nice;
+    let processors = spec.aside.then(upper_half).flatten();
     let prepare = move || -> io::Result<()> {
         // Dies with the supervisor, even when that was killed. The kernel ties this to the
         // thread that spawned: the program has only one.
@@ -82,6 +84,10 @@ fn start(
             #[expect(unsafe_code, reason = "nix has no setpriority")]
             // SAFETY: a plain system call on the calling process.
             let _best_effort = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+        }
+        if let Some(processors) = &processors {
+            // Best effort: without it, it runs wherever there is room.
+            let _ = sched_setaffinity(Pid::from_raw(0), processors);
         }
         Ok(())
     };
@@ -108,6 +114,22 @@ fn start(
         id,
         ended: false,
     })
+}
+
+/// Of the processors that this program may use, the second half; `None` where there is only one.
+fn upper_half() -> Option<CpuSet> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
+    let all: Vec<usize> = (0..CpuSet::count())
+        .filter(|processor| allowed.is_set(*processor).unwrap_or(false))
+        .collect();
+    if all.len() < 2 {
+        return None;
+    }
+    let mut half = CpuSet::new();
+    for processor in all.get(all.len() / 2..)? {
+        half.set(*processor).ok()?;
+    }
+    Some(half)
 }
 
 /// Opens a log for appending, making its directory.

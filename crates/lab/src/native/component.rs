@@ -50,12 +50,12 @@ impl Tier {
         Self::Database,
     ];
 
-    /// On few processors those who are watched come before those who watch: telemetry waits where it
-    /// is made, up to the bound of its queue; what comes beyond is dropped and counted.
-    pub(crate) fn nice(self) -> i32 {
+    /// Who watches keeps to half of the processors, so that those who are watched always find one. What
+    /// comes faster than half of them can take waits in the services, up to the bounds of their queues.
+    pub(crate) fn aside(self) -> bool {
         match self {
-            Self::Collector | Self::Backend => 5,
-            Self::Front | Self::Service | Self::Database => 0,
+            Self::Collector | Self::Backend => true,
+            Self::Front | Self::Service | Self::Database => false,
         }
     }
 }
@@ -149,8 +149,10 @@ pub(crate) struct Spec {
     pub(crate) directory: Option<PathBuf>,
     /// What the child gets when the supervisor dies.
     pub(crate) death_signal: Signal,
-    /// How far it leaves the processor to those that serve: 0 is as others, 19 is last.
+    /// How far it leaves the processor to others: 0 is as others, 19 is last.
     pub(crate) nice: i32,
+    /// It runs on the upper half of the processors.
+    pub(crate) aside: bool,
     /// Talks to loopback only: variables of the caller that would send it elsewhere are removed.
     pub(crate) local: bool,
 }
@@ -165,6 +167,7 @@ impl Spec {
             directory: None,
             death_signal: Signal::SIGTERM,
             nice: 0,
+            aside: false,
             local: false,
         }
     }

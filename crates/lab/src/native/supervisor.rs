@@ -531,7 +531,7 @@ impl Shared {
         let log = self.lab.paths.log(name);
         let mark = &self.lab.paths.state;
         let mut launch = (component.configure)(&self.lab, found)?;
-        launch.run.nice = component.tier.nice();
+        launch.run.aside = component.tier.aside();
         self.update(name, |state| {
             state.set(Phase::Starting, None);
             state.log = Some(log.clone());

@@ -97,7 +97,6 @@ fn measure(state: &State) -> MemoryReport {
     }
 }
 
-/// The table that `up` and `status` end with.
 /// What the containers take, as the engine counts it; `None` when it does not tell.
 async fn measure_containers(lab: &Lab) -> Option<MemoryReport> {
     let stack = Stack::find(lab).await.ok()?;
@@ -108,6 +107,7 @@ async fn measure_containers(lab: &Lab) -> Option<MemoryReport> {
     })
 }
 
+/// The table that `up` and `status` end with, of containers.
 pub(crate) async fn show_compose(lab: &Lab, state: &State) {
     show(lab, state, measure_containers(lab).await.as_ref());
 }
