@@ -118,7 +118,7 @@ async fn dispatch(lab: Lab, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Load(args) => load::run(&lab, args).await,
         Verb::Slo(args) => slo::run(&lab, args).await,
         Verb::Doctor(args) => doctor::run(&lab, args).await,
-        Verb::Fault(args) => fault::run(&lab, args),
+        Verb::Fault(args) => fault::run(&lab, args).await,
         Verb::Scenario(args) => scenario::run(&lab, args).await,
         Verb::AirGap(args) => air_gap::run(&lab, args).await,
         Verb::Test(args) => test::run(&lab, args).await,

@@ -376,6 +376,8 @@ fn the_doctor_reports_as_json() {
             ("PATH", "/nowhere"),
             ("HOME", "/nowhere"),
             ("CARGO_HOME", "/nowhere"),
+            // Where others were built.
+            ("CARGO_TARGET_DIR", ""),
         ],
         &["doctor", "--json"],
     );

@@ -8,12 +8,13 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::TcpListener;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{Pid, getegid, geteuid};
 use serde_json::Value;
 
 use common::{TestLab, checkout, eventually, get};
@@ -38,6 +39,9 @@ const BUILT_VERSION: &str = "0.1.0-dockerfile";
 
 /// Long enough for a restart, its waiting time and a healthcheck.
 const SOON: Duration = Duration::from_secs(60);
+
+/// A lab becomes calm, breaks, and its alert is told; or it heals, and the end is told.
+const INCIDENT: Duration = Duration::from_secs(300);
 
 fn docker(args: &[&str]) -> String {
     let output = Command::new("docker").args(args).output().unwrap();
@@ -132,6 +136,28 @@ impl TestLab {
         assert!(reached, "port {port} {path}: {came:?} in place of {code}");
     }
 
+    /// Tells the console's desk something, as its page does.
+    fn desk(&self, what: &str) -> (u16, String) {
+        let url = self.address(8088, &format!("/api/scenarios{what}"));
+        get(async |client| {
+            let answer = client.post(&url).send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        })
+    }
+
+    /// What the desk's page shows, as soon as it is what is waited for.
+    #[track_caller]
+    fn incident(&self, is_so: impl Fn(&Value) -> bool) -> Value {
+        let url = self.address(8088, "/api/scenarios");
+        let mut view = Value::Null;
+        let reached = eventually(INCIDENT, || {
+            view = get(async |client| client.get(&url).send().await.unwrap().json().await.unwrap());
+            is_so(&view)
+        });
+        assert!(reached, "{:#}", view["report"]);
+        view
+    }
+
     /// Everything that compose makes carries the project's name.
     fn left(&self) -> Vec<String> {
         let filter = self.project();
@@ -167,11 +193,14 @@ fn the_stack_runs_on_images_made_here() {
     clock.lap("up");
     lab.lab(&["verify", "--engine", "compose"]);
     the_console_knows_what_runs(&lab);
-    the_console_breaks_and_heals(&lab);
     let memory = lab.memory();
     clock.lap("verify");
     lab.lab(&["verify", "--engine", "compose", "--panels"]);
     clock.lap("verify --panels");
+    println!("{}", the_pages_show_it(&lab));
+    clock.lap("the console in a browser");
+    the_console_breaks_holds_and_heals(&lab);
+    clock.lap("an incident, held");
     lab.lab(&["load", "--vus", "2", "--duration", "5s"]);
     assert_eq!(lab.code(8001, "/users"), Some(200));
     let mut trace = String::new();
@@ -387,25 +416,77 @@ fn users_waits_for_its_database(lab: &TestLab) {
     assert_eq!(lab.inspect("users")["RestartCount"], 0);
 }
 
-/// Without a command line and without a way to other containers: by flags.
-fn the_console_breaks_and_heals(lab: &TestLab) {
-    let post = |path: &str| {
-        let url = lab.address(8088, &format!("/api/scenarios{path}"));
-        get(async |client| {
-            let answer = client.post(&url).send().await.unwrap();
-            (answer.status().as_u16(), answer.text().await.unwrap())
-        })
-    };
-    let (status, why) = post("/run/users-down");
+/// Tests of the page that open each part of it, and look at what they show.
+const PAGES: [&str; 9] = [
+    "the lab: who calls whom",
+    "a trace: from a search",
+    "logs: filters become LogQL",
+    "a profile: what the CPU did",
+    "dashboards: panels draw",
+    "a service: how it is",
+    "objectives: every one",
+    "incidents: each with what",
+    "what does not exist is said",
+];
+
+/// In a real browser, as natively; what takes long there is not done again.
+fn the_pages_show_it(lab: &TestLab) -> String {
+    let runner = checkout().join("services/console/web/tests/run.mjs");
+    let output = lab
+        .program("node")
+        .arg(runner)
+        .arg("browser")
+        .args(PAGES)
+        .env("LAB_PROGRAM", env!("CARGO_BIN_EXE_lab"))
+        .env("CONSOLE_URL", lab.address(8088, ""))
+        .env("EDGE_URL", lab.address(8001, ""))
+        .env("OTLP_HTTP_URL", lab.address(4318, ""))
+        .output()
+        .expect("Node.js is needed, and `lab test` brings it");
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    // A name that is no test's would pass.
+    let passed = format!("pass {}\n", PAGES.len());
+    assert!(said.contains(&passed), "not {passed}{said}");
+    said
+}
+
+/// Without a command line and without a way to other containers: by flags. Whoever looks has the time
+/// that they want.
+fn the_console_breaks_holds_and_heals(lab: &TestLab) {
+    let (status, why) = lab.desk("/run/users-down");
     assert_eq!(status, 409);
     assert!(why.contains("./lab scenario run users-down"), "{why}");
-    assert_eq!(post("/run/albums-down"), (202, String::new()));
-    lab.answers_soon(8001, "/albums", 503);
+    assert_eq!(lab.desk("/run/albums-down?hold=soon").0, 400);
+    assert_eq!(lab.desk("/release").0, 409);
+    let begun = lab.desk("/run/albums-down?hold=10m");
+    assert_eq!(begun, (202, String::new()));
+    lab.incident(|view| view["report"]["phase"] == "held");
+    assert_eq!(lab.code(8001, "/albums"), Some(503));
+    assert_eq!(lab.desk("/run/error-burst").0, 409);
     // One record for both: the command line on the host sees what is broken.
-    let faults = text(&lab.lab(&["fault", "list"]));
-    assert!(faults.contains("albums-down"), "{faults}");
-    assert_eq!(post("/heal").0, 200);
+    let flag = || -> Value {
+        let listed = lab.lab(&["fault", "list", "--json"]).stdout;
+        let flags: Vec<Value> = serde_json::from_slice(&listed).unwrap();
+        let flag = flags.iter().find(|flag| flag["name"] == "albums-down");
+        flag.unwrap()["variant"].clone()
+    };
+    assert_eq!(flag(), "on");
+    let released = lab.desk("/release");
+    assert_eq!(released, (200, "albums-down heals".to_owned()));
     lab.answers_soon(8001, "/albums", 200);
+    assert_eq!(flag(), "off");
+    let view = lab.incident(|view| view["running"] == false);
+    let report = &view["report"];
+    assert_eq!(report["outcome"], "passed", "{report:#}");
+    let timeline = report["timeline"].as_array().unwrap();
+    let mut rest = timeline.iter();
+    for event in ["injected", "held", "released", "healed"] {
+        assert!(rest.any(|moment| moment["event"] == event), "{report:#}");
+    }
+    let released = timeline.iter().find(|moment| moment["event"] == "released");
+    assert_eq!(released.unwrap()["asked"], true);
+    assert!(timeline.iter().any(|moment| moment["event"] == "resolved"));
 }
 
 /// It keeps its data on so small a disk that the disk can be filled.
@@ -547,6 +628,172 @@ fn images_can_be_carried(lab: &TestLab) {
     assert_eq!(lab.phases("healthy").len(), 18 - LEFT_OUT.len());
     lab.lab(&["down", "--purge"]);
     assert_eq!(lab.left(), Vec::<String>::new());
+}
+
+/// `docker compose` by itself, as a person types it: nothing that `lab` writes is used.
+struct Plain<'a> {
+    lab: &'a TestLab,
+    /// One service has another image here.
+    stand_in: PathBuf,
+    env: Vec<(String, OsString)>,
+}
+
+impl<'a> Plain<'a> {
+    fn new(lab: &'a TestLab) -> Self {
+        let text = std::fs::read_to_string(checkout().join(".env")).unwrap();
+        let variables = text.lines().filter_map(|line| line.split_once('='));
+        let mut env = Vec::new();
+        let mut version = "";
+        for (name, value) in variables {
+            if name.ends_with("_PORT") {
+                let port = value.parse::<u16>().unwrap() + lab.offset;
+                env.push((name.to_owned(), port.to_string().into()));
+            } else if name == "LAB_VERSION" {
+                version = value;
+            }
+        }
+        env.push(("LAB_LEFT_OUT".to_owned(), LEFT_OUT.join(",").into()));
+        let stand_in = lab.directory.path().join("stand-in.yaml");
+        let webhook = serde_json::json!({
+            "image": format!("observability-lab/webhook:{version}"),
+            "command": ["webhook", "--listen=0.0.0.0:8080"],
+            "tmpfs": ["/var/lib/lab:uid=10001,gid=10001"],
+            "volumes": ["probe:/probe:ro"],
+            "healthcheck": { "test": ["CMD", "/probe/probe", "http://127.0.0.1:8080/healthz"] },
+            "depends_on": { "probe": { "condition": "service_completed_successfully" } },
+        });
+        let file = serde_json::json!({ "services": { "webhook": webhook } });
+        std::fs::write(&stand_in, file.to_string()).unwrap();
+        Self { lab, stand_in, env }
+    }
+
+    fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.env.push((name.to_owned(), value.into()));
+    }
+
+    #[track_caller]
+    fn run(&self, args: &[&str]) {
+        let project = format!("observability-lab-{}", self.lab.offset);
+        let output = compose(&[Path::new("docker-compose.yaml"), &self.stand_in])
+            .args(["--project-name", &project])
+            .args(args)
+            .env_remove("LAB_FLAGS_DIR")
+            .env_remove("LAB_CONSOLE_USER")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}: {}", text(&output));
+    }
+
+    /// Of what has no image here none is started.
+    #[track_caller]
+    fn up(&self) {
+        let none = LEFT_OUT.map(|service| format!("--scale={service}=0"));
+        let mut args = vec!["up", "--detach", "--wait", "--wait-timeout=300"];
+        args.extend(["--pull=never", "--no-build"]);
+        args.extend(none.iter().map(String::as_str));
+        self.run(&args);
+    }
+}
+
+/// Without `lab`: the flags are in a volume, or in a directory of whoever started it.
+#[test]
+#[ignore = "needs a Docker engine and programs in the cache: `lab test` runs it"]
+fn docker_compose_alone_starts_it_and_the_console_breaks_it() {
+    let lab = TestLab::new();
+    lab.lab(&["air-gap", "images", "make"]);
+    let mut plain = Plain::new(&lab);
+    let mut clock = Clock::new();
+    plain.up();
+    clock.lap("docker compose up");
+    lab.answers_soon(8001, "/users", 200);
+    lab.answers_soon(8001, "/albums", 200);
+    // Nothing of it is from `lab`.
+    assert!(!lab.state_dir().join("config").exists());
+    let flags = lab.volume("flags");
+    for service in ["edge", "users", "albums", "console"] {
+        let container = lab.inspect(service);
+        let mounts = container["Mounts"].as_array().unwrap();
+        let mount = mounts.iter().find(|mount| mount["Name"] == flags.as_str());
+        let mount = mount.unwrap_or_else(|| panic!("{service}: {mounts:#?}"));
+        assert_eq!(mount["RW"], service == "console", "{service}");
+        assert_eq!(container["HostConfig"]["ReadonlyRootfs"], true, "{service}");
+    }
+    // `lab` sees it, and does not take it for its own.
+    assert_eq!(lab.phases("healthy").len(), 18 - LEFT_OUT.len());
+    for args in [
+        &["fault", "set", "albums-down", "on"][..],
+        &["scenario", "run", "albums-down"],
+        &["restart", "edge"],
+    ] {
+        let output = lab.command(args).output().unwrap();
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains("started by `docker compose up`"), "{said}");
+    }
+    the_console_breaks_and_heals(&lab);
+    // What it broke is healed when it goes.
+    assert_eq!(lab.desk("/run/albums-down"), (202, String::new()));
+    lab.incident(|_| lab.code(8001, "/albums") == Some(503));
+    plain.run(&["stop", "console"]);
+    lab.answers_soon(8001, "/albums", 200);
+    clock.lap("broken and healed, flags in a volume");
+
+    flags_in_a_directory(&mut plain);
+    clock.lap("broken and healed, flags in a directory");
+
+    plain.run(&["down", "--volumes"]);
+    assert_eq!(lab.left(), Vec::<String>::new());
+    clock.lap("docker compose down --volumes");
+    println!("{}", clock.laps.join("\n"));
+}
+
+/// Half of what users answers, and edge with it, are errors, until that is ended.
+fn the_console_breaks_and_heals(lab: &TestLab) {
+    assert_eq!(lab.desk("/run/error-burst"), (202, String::new()));
+    lab.incident(|_| lab.code(8001, "/users").is_some_and(|code| code >= 500));
+    assert_eq!(lab.desk("/heal"), (200, "healed".to_owned()));
+    let good = || (0..20).all(|_| lab.code(8001, "/users") == Some(200));
+    assert!(eventually(SOON, good));
+}
+
+/// Only its owner may write there: whoever edits it by hand, and the console when it is told who
+/// that is.
+fn flags_in_a_directory(plain: &mut Plain<'_>) {
+    let lab = plain.lab;
+    let directory = lab.directory.path().join("flags");
+    std::fs::create_dir(&directory).unwrap();
+    let file = directory.join("lab.flagd.json");
+    let healthy = std::fs::read_to_string(checkout().join("infra/flags/lab.flagd.json")).unwrap();
+    std::fs::write(&file, &healthy).unwrap();
+    let owner = if geteuid().is_root() {
+        std::os::unix::fs::chown(&directory, Some(12_345), Some(12_345)).unwrap();
+        "12345:12345".to_owned()
+    } else {
+        format!("{}:{}", geteuid(), getegid())
+    };
+    plain.set("LAB_FLAGS_DIR", &directory);
+    plain.up();
+    let mut flags: Value = serde_json::from_str(&healthy).unwrap();
+    flags["flags"]["albums-down"]["defaultVariant"] = "on".into();
+    std::fs::write(&file, flags.to_string()).unwrap();
+    lab.answers_soon(8001, "/albums", 503);
+    std::fs::write(&file, &healthy).unwrap();
+    lab.answers_soon(8001, "/albums", 200);
+    let (status, why) = lab.desk("/run/albums-down");
+    assert_eq!(status, 409, "{why}");
+    assert!(
+        why.contains("cannot be written: Permission denied"),
+        "{why}"
+    );
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+
+    plain.set("LAB_CONSOLE_USER", &owner);
+    plain.up();
+    assert_eq!(lab.inspect("console")["Config"]["User"], owner.as_str());
+    the_console_breaks_and_heals(lab);
+    let user = std::fs::metadata(&file).unwrap().uid();
+    assert!(owner.starts_with(&format!("{user}:")), "{user}");
 }
 
 #[test]

@@ -25,6 +25,9 @@ const PROJECT: &str = "observability-lab";
 /// The shipped file.
 pub(crate) const FILE: &str = "docker-compose.yaml";
 
+/// Those that the flags break.
+const READERS: [&str; 3] = ["albums", "edge", "users"];
+
 /// The user of the console's image.
 const CONSOLE: u32 = 65_532;
 
@@ -315,6 +318,23 @@ impl<'a> Stack<'a> {
         Ok(Some(state))
     }
 
+    /// A service that reads other flags than those of the state directory.
+    pub(crate) async fn flags_elsewhere(&self) -> anyhow::Result<Option<String>> {
+        let mut command = self.compose();
+        command.args(["ps", "--all", "--no-trunc", "--format", "json"]);
+        let text = output(command).await.context("docker compose ps")?;
+        let flags = self.lab.paths.flags_file();
+        let ours = flags
+            .parent()
+            .map(|directory| directory.display().to_string());
+        let other = containers(&text)?.into_iter().find(|container| {
+            let mut mounts = container.mounts.split(',');
+            READERS.contains(&container.service.as_str())
+                && !mounts.any(|mount| Some(mount) == ours.as_deref())
+        });
+        Ok(other.map(|container| container.service))
+    }
+
     /// Bytes that each service takes, without the file cache.
     pub(crate) async fn memory(&self) -> anyhow::Result<BTreeMap<String, u64>> {
         let mut list = self.compose();
@@ -372,6 +392,9 @@ struct Container {
     health: String,
     status: String,
     exit_code: i32,
+    /// Names of volumes and directories of the host, with commas between them.
+    #[serde(default)]
+    mounts: String,
     #[serde(default)]
     publishers: Option<Vec<Publisher>>,
 }
@@ -473,6 +496,7 @@ mod tests {
             health: health.into(),
             status: status.into(),
             exit_code,
+            mounts: String::new(),
             publishers: None,
         }
     }

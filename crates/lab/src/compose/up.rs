@@ -12,6 +12,7 @@ use crate::cli::Interrupted;
 use crate::compose::docker;
 use crate::compose::images;
 use crate::compose::left_out::PROFILE;
+use crate::compose::ours;
 use crate::compose::stack::Stack;
 use crate::native::{health, ports, rules};
 use crate::printer::duration;
@@ -220,6 +221,9 @@ pub(crate) async fn act(
     names: &[String],
     state: &State,
 ) -> anyhow::Result<ExitCode> {
+    if !matches!(act, Act::Stop) {
+        ours(lab).await?;
+    }
     let stack = Stack::find(lab).await?;
     for name in names {
         match state.component(name) {

@@ -6,6 +6,7 @@ use clap::Subcommand;
 use comfy_table::Cell;
 
 use crate::Lab;
+use crate::compose;
 use crate::flags::{self, Flags, OFF};
 use crate::printer::{self, BAD, GOOD, styled};
 
@@ -31,7 +32,8 @@ enum Action {
     Clear,
 }
 
-pub(crate) fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
+    compose::ours(lab).await?;
     match args.action {
         Action::List { json } => {
             let flags = flags::current(&lab.paths)?;

@@ -9,6 +9,7 @@ use proof::{Backends, Report};
 
 use crate::Lab;
 use crate::cli::{Interrupted, WrongRequest};
+use crate::compose;
 use crate::flags::{self, OFF};
 use crate::state::{Act, Phase, State};
 use crate::verbs::up::Signals;
@@ -55,6 +56,7 @@ pub(crate) async fn react(
 ) -> anyhow::Result<Report> {
     let dashboards = dashboards(lab)?;
     let reactions = Reactions::load(&lab.paths.root.join("dashboards/reactions.json"))?;
+    compose::ours(lab).await?;
     healthy(lab, state, &reactions)?;
     let mut signals = Signals::listen()?;
     let make = async |fault: &Fault, broken: bool| {

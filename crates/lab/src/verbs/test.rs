@@ -299,7 +299,10 @@ async fn labs_of_their_own(
         const STEP: &str = "the compose stack";
         match engine::why_not(runner.lab).await {
             Some(why) => runner.not_applicable(STEP, &why),
-            None => second.push((STEP, compose(runner, own).map(|spec| own.moved(spec)))),
+            None => {
+                let stack = compose(runner, own).await;
+                second.push((STEP, stack.map(|spec| own.moved(spec))));
+            }
         }
     }
     if first.is_empty() {
@@ -324,8 +327,8 @@ async fn labs_of_their_own(
     Ok(())
 }
 
-/// The shipped stack on images made here.
-fn compose(runner: &Runner<'_>, own: &OwnLab) -> anyhow::Result<Spec> {
+/// The shipped stack on images made here, and its console in a browser.
+async fn compose(runner: &Runner<'_>, own: &OwnLab) -> anyhow::Result<Spec> {
     let mut test = own.spec(&["with-docker"])?;
     // With what it measured.
     let cargo = runner
@@ -334,7 +337,9 @@ fn compose(runner: &Runner<'_>, own: &OwnLab) -> anyhow::Result<Spec> {
     test.args.push(cargo.program.into());
     test.args.extend(cargo.args);
     test.env.extend(cargo.env);
-    Ok(test)
+    let log = runner.lab.paths.log("build-node");
+    let node = node::get(runner.lab, &log, &|_| ()).await?;
+    Ok(test.env("PATH", node.path()))
 }
 
 /// Every configuration, read by the very program that runs with it.

@@ -39,14 +39,20 @@ impl TestLab {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+        let mut command = self.program(env!("CARGO_BIN_EXE_lab"));
+        command.args(args);
+        command
+    }
+
+    /// One that asks for this lab.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
         command
             .env("LAB_ROOT", &self.root)
             .env("LAB_STATE_DIR", self.state_dir())
             .env("LAB_PORT_OFFSET", self.offset.to_string())
             .env_remove("LAB_ENGINE")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .args(args)
             .stdin(Stdio::null());
         command
     }

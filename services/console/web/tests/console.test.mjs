@@ -192,6 +192,22 @@ test('dashboards: panels draw what Prometheus has', async (t) => {
   }
 });
 
+test('a service: how it is, what it answers, whom it calls', async () => {
+  await look('/services/users', {}, async (page) => {
+    const section = (name) => page.getByRole('region', { name, exact: true });
+    await section('users').getByText('healthy').waitFor({ timeout: 15_000 });
+    // Rates need a minute's scrapes.
+    for (const [name, row] of [
+      ['Numbers', /^nine in ten within .*s/],
+      ['Answers', /^\/users 200/],
+      ['Calls of it', /^postgres/],
+      ['Calls to it', /^edge/],
+    ]) {
+      await section(name).getByRole('row', { name: row }).first().waitFor({ timeout: 60_000 });
+    }
+  });
+});
+
 test('objectives: every one, with its budget', async () => {
   await look('/slos', {}, async (page) => {
     await page.locator('.objective').first().waitFor({ timeout: 30_000 });
@@ -200,6 +216,23 @@ test('objectives: every one, with its budget', async () => {
       assert.ok(names.includes(name), `${name} of ${names.join(', ')}`);
     }
     await page.locator('.objective', { hasText: 'users-latency' }).getByText(/^\d+\.\d+ %$/).first().waitFor({ timeout: 90_000 });
+  });
+});
+
+test('incidents: each with what it breaks, and one that cannot be run from here says so', async () => {
+  const { scenarios, cannot } = await (await fetch(`${CONSOLE}/api/scenarios`)).json();
+  assert.ok(scenarios.length >= 10, `${scenarios.length} incidents`);
+  await look('/incidents', {}, async (page) => {
+    for (const { name, title, broken } of scenarios) {
+      await page.getByRole('navigation', { name: 'Incidents' }).getByRole('button', { name, exact: true }).click();
+      const chosen = page.getByRole('region', { name: title, exact: true });
+      for (const [flag, variant] of Object.entries(broken.flags)) {
+        await chosen.getByText(`${flag} = ${variant}`).first().waitFor();
+      }
+      assert.equal(await chosen.getByRole('button', { name: 'Run it' }).isDisabled(), name in cannot, name);
+      if (name in cannot) await chosen.getByText(`./lab scenario run ${name}`).waitFor();
+      await page.getByRole('region', { name: 'From the alert to the cause' }).locator('li').first().waitFor();
+    }
   });
 });
 

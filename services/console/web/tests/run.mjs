@@ -1,6 +1,6 @@
-// `node run.mjs check` looks at the page's types and style, `node run.mjs browser` at the page in a
-// Chromium, `node run.mjs walks` walks every incident in it, `node run.mjs pictures` takes its
-// pictures. What they need is installed first.
+// `node run.mjs check` looks at the page's types and style, `node run.mjs browser [name ...]` at the
+// page in a Chromium, by all tests or by those whose names begin so, `node run.mjs walks` walks every
+// incident in it, `node run.mjs pictures` takes its pictures. What they need is installed first.
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -32,10 +32,12 @@ switch (process.argv[2]) {
       process.exitCode = 1;
     }
     break;
-  case 'browser':
+  case 'browser': {
     install(tests);
-    run(tests, process.execPath, '--test', '--test-reporter=spec', 'console.test.mjs');
+    const names = process.argv.slice(3).map((name) => `--test-name-pattern=^${name}`);
+    run(tests, process.execPath, '--test', '--test-reporter=spec', ...names, 'console.test.mjs');
     break;
+  }
   case 'walks':
     install(tests);
     run(tests, process.execPath, 'walked.mjs', ...process.argv.slice(3));

@@ -170,6 +170,7 @@ async fn run_them(
     if !native && compose::running(lab).await?.is_none() {
         bail!("no lab is running, so there is nothing to break; `./lab up` starts one");
     }
+    compose::ours(lab).await?;
     let Some(_turn) = record::turn(lab)? else {
         return Err(already_running(lab)?.into());
     };
