@@ -15,6 +15,7 @@ pub(crate) struct Request {
     pub(crate) trace: String,
     /// The status, or why there was no answer.
     pub(crate) answer: Result<u16, String>,
+    pub(crate) began: Instant,
     pub(crate) ended: Instant,
 }
 
@@ -121,6 +122,7 @@ async fn run(
 
 async fn send(client: &reqwest::Client, url: &str, trace: String) -> Request {
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let began = Instant::now();
     let answer = client.get(url).header("traceparent", parent).send().await;
     let answer = match answer {
         Ok(answer) => {
@@ -135,6 +137,7 @@ async fn send(client: &reqwest::Client, url: &str, trace: String) -> Request {
     Request {
         trace,
         answer: answer.map_err(|error| format!("{error:?}")),
+        began,
         ended: Instant::now(),
     }
 }
