@@ -375,7 +375,9 @@ impl<'a> Session<'a> {
         // The lab's own services tell about their start; albums' log is not counted.
         let unchanged = Duration::from_secs(3);
         let patience = Duration::from_secs(30);
-        counters::quiet(Place::Lab(&lab), Counters::default(), unchanged, patience).await?;
+        if !counters::quiet(Place::Lab(&lab), Counters::default(), unchanged, patience).await? {
+            printer.note("  the lab's own services still send: what they do is counted, too");
+        }
         let sink = Sink::start()?;
         let wrk = Wrk::new(wrk.program, wrk.library_path, &paths.work);
         Ok(Self {
