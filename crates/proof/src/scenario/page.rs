@@ -72,9 +72,9 @@ pub fn page(scenario: &Scenario, report: &Report, place: &Place) -> Result<Strin
     Ok(page)
 }
 
-/// The table of all incidents.
+/// The tables of all incidents: run natively, and in containers as far as they were.
 #[must_use]
-pub fn index(incidents: &[(&Scenario, &Report)]) -> String {
+pub fn index(natively: &[(&Scenario, &Report)], contained: &[(&Scenario, &Report)]) -> String {
     let mut page = String::from(
         "<!-- Made by `./lab scenario docs` from scenarios/ and results/: change those. -->\n\
          # Incidents\n\n\
@@ -94,17 +94,7 @@ pub fn index(incidents: &[(&Scenario, &Report)]) -> String {
          | incident | broken | alert | seen | fires | told | end told |\n\
          |---|---|---|---:|---:|---:|---:|\n",
     );
-    for (scenario, report) in incidents {
-        let times = [
-            report.detected(),
-            report.fired(),
-            report.notified(),
-            report.resolved(),
-        ];
-        let times: Vec<String> = times
-            .into_iter()
-            .map(|time| time.map_or_else(|| "-".to_owned(), |time| format!("{time:.0} s")))
-            .collect();
+    for (scenario, report) in natively {
         add(
             &mut page,
             format_args!(
@@ -113,12 +103,10 @@ pub fn index(incidents: &[(&Scenario, &Report)]) -> String {
                 scenario.name,
                 cell(&scenario.broken.to_string()),
                 cell(&code(&scenario.alert.to_string())),
-                times.join(" | ")
+                times(report)
             ),
         );
     }
-    let days: Vec<f64> = incidents.iter().map(|(_, report)| report.started).collect();
-    let latest = days.iter().copied().fold(0.0, f64::max);
     add(
         &mut page,
         format_args!(
@@ -126,10 +114,55 @@ pub fn index(incidents: &[(&Scenario, &Report)]) -> String {
              healing to the notification that says so. Of the runs in [`results/`](results), natively, the latest on {}. They vary with\n\
              what burnt the budgets before, and by the intervals at which rules are evaluated (5 s; of objectives 30 s) and\n\
              notifications collected.\n",
-            day(latest)
+            latest(natively)
+        ),
+    );
+    if contained.is_empty() {
+        return page;
+    }
+    page.push_str(
+        "\n## In containers\n\n\
+         The same incidents, walks and questions on the stack of `./lab up --engine compose`:\n\n\
+         | incident | seen | fires | told | end told |\n\
+         |---|---:|---:|---:|---:|\n",
+    );
+    for (scenario, report) in contained {
+        add(
+            &mut page,
+            format_args!(
+                "| [{}]({}.md) | {} |\n",
+                cell(&scenario.title),
+                scenario.name,
+                times(report)
+            ),
+        );
+    }
+    add(
+        &mut page,
+        format_args!(
+            "\nOf the runs in [`results/compose/`](results/compose), the latest on {}.\n",
+            latest(contained)
         ),
     );
     page
+}
+
+/// From the fault to each of what follows it.
+fn times(report: &Report) -> String {
+    let times = [
+        report.detected(),
+        report.fired(),
+        report.notified(),
+        report.resolved(),
+    ];
+    times
+        .map(|time| time.map_or_else(|| "-".to_owned(), |time| format!("{time:.0} s")))
+        .join(" | ")
+}
+
+fn latest(incidents: &[(&Scenario, &Report)]) -> String {
+    let days = incidents.iter().map(|(_, report)| report.started);
+    day(days.fold(0.0, f64::max))
 }
 
 fn walk(

@@ -11,9 +11,16 @@ use crate::Lab;
 
 const FOLDER: &str = "docs/incidents";
 
+/// Where an incident was run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ran {
+    Natively,
+    InContainers,
+}
+
 /// Keeps the report of a run.
-pub(super) fn keep(lab: &Lab, report: &Report) -> anyhow::Result<()> {
-    let path = result(lab, &report.scenario);
+pub(super) fn keep(lab: &Lab, report: &Report, ran: Ran) -> anyhow::Result<()> {
+    let path = result(lab, &report.scenario, ran);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
@@ -23,8 +30,12 @@ pub(super) fn keep(lab: &Lab, report: &Report) -> anyhow::Result<()> {
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn result(lab: &Lab, name: &str) -> PathBuf {
+fn result(lab: &Lab, name: &str, ran: Ran) -> PathBuf {
     let folder = lab.paths.root.join(FOLDER).join("results");
+    let folder = match ran {
+        Ran::Natively => folder,
+        Ran::InContainers => folder.join("compose"),
+    };
     folder.join(format!("{name}.json"))
 }
 
@@ -34,10 +45,19 @@ pub(super) fn run(lab: &Lab, check: bool) -> anyhow::Result<ExitCode> {
     let place = engine::default_place(lab)?;
     let mut stale = Vec::new();
     let mut run = Vec::new();
+    let mut contained = Vec::new();
     let mut wanted = Vec::new();
     for scenario in &scenarios {
-        match kept(lab, scenario) {
+        match kept(lab, scenario, Ran::Natively) {
             Ok(report) => run.push((scenario, report)),
+            Err(why) => stale.push(why),
+        }
+        // Containers take an engine: their table has what was run.
+        if !result(lab, &scenario.name, Ran::InContainers).exists() {
+            continue;
+        }
+        match kept(lab, scenario, Ran::InContainers) {
+            Ok(report) => contained.push((scenario, report)),
             Err(why) => stale.push(why),
         }
     }
@@ -47,7 +67,8 @@ pub(super) fn run(lab: &Lab, check: bool) -> anyhow::Result<ExitCode> {
         wanted.push((folder.join(format!("{}.md", scenario.name)), text));
     }
     let pairs: Vec<(&Scenario, &Report)> = run.iter().map(|(a, b)| (*a, b)).collect();
-    wanted.push((folder.join("README.md"), index(&pairs)));
+    let in_containers: Vec<(&Scenario, &Report)> = contained.iter().map(|(a, b)| (*a, b)).collect();
+    wanted.push((folder.join("README.md"), index(&pairs, &in_containers)));
     for (path, text) in &wanted {
         if std::fs::read_to_string(path).ok().as_ref() == Some(text) {
             continue;
@@ -76,9 +97,16 @@ pub(super) fn run(lab: &Lab, check: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// The report of a run of this very scenario.
-fn kept(lab: &Lab, scenario: &Scenario) -> Result<Report, String> {
-    let path = result(lab, &scenario.name);
-    let again = format!("`./lab scenario run {} --record` makes it", scenario.name);
+fn kept(lab: &Lab, scenario: &Scenario, ran: Ran) -> Result<Report, String> {
+    let path = result(lab, &scenario.name, ran);
+    let lab_in = match ran {
+        Ran::Natively => "",
+        Ran::InContainers => " on a lab of `./lab up --engine compose`",
+    };
+    let again = format!(
+        "`./lab scenario run {} --record`{lab_in} makes it",
+        scenario.name
+    );
     let text = std::fs::read_to_string(&path)
         .map_err(|error| format!("{}: {error}; {again}", path.display()))?;
     let report: Report = serde_json::from_str(&text)

@@ -52,7 +52,8 @@ enum Action {
         /// Print the reports as JSON
         #[arg(long)]
         json: bool,
-        /// Keep the reports of runs that passed in docs/incidents/results, and write the pages anew
+        /// Keep the reports of runs that passed in docs/incidents/results (of those on compose in its folder
+        /// compose), and write the pages anew
         #[arg(long)]
         record: bool,
         /// After its walk, leave it broken until Enter is pressed or `release` is called, at most so long
@@ -198,6 +199,11 @@ async fn run_them(
     no_flag_is_on(lab)?;
     let place = engine::place(lab, &state)?;
     can_run(&scenarios, &place, names.is_none())?;
+    let ran = if native {
+        docs::Ran::Natively
+    } else {
+        docs::Ran::InContainers
+    };
     let mut reports = Vec::new();
     for scenario in &scenarios {
         if let Some(why) = place.lacks(scenario) {
@@ -210,7 +216,7 @@ async fn run_them(
             show::report(lab, scenario, &report);
         }
         if keep && report.passed() {
-            docs::keep(lab, &report)?;
+            docs::keep(lab, &report, ran)?;
         }
         reports.push(report);
     }
