@@ -11,6 +11,7 @@ use crate::child::{self, Child};
 use crate::config::{Chain, Config};
 use crate::lab::{self, Lab};
 use crate::process::{Memory, Table};
+use crate::processors::Split;
 
 /// What every chain answers to `GET /users`.
 const ANSWER: &str = r#"[{"id":1,"name":"admin","age":10},{"id":2,"name":"vasya","age":20}]"#;
@@ -67,6 +68,7 @@ pub(crate) struct Running {
     edge: Child,
     users: Child,
     pub(crate) ports: Ports,
+    _split: Option<Split>,
 }
 
 /// Starts both services of a configuration, whose telemetry goes to the port `otlp`, and checks that they answer what all chains answer.
@@ -85,6 +87,10 @@ pub(crate) async fn start(
         .get(&config.chain)
         .with_context(|| format!("the programs of {} were not prepared", config.name))?;
     let common = common(lab, otlp, ports)?;
+    let split = match config.split {
+        true => Some(Split::begin(lab.backend("postgres")?)?),
+        false => None,
+    };
     let start = |name: &str, service: &Service, own: &[(&str, &str)]| {
         let mut command = launch(service, wrap.map(|wrap| wrap(name)));
         command.envs(common.clone());
@@ -98,7 +104,15 @@ pub(crate) async fn start(
     lab::ready(&lab.http, &mut users, "users", &url(ports.users, "/readyz")).await?;
     let mut edge = start("edge", edge, config.edge)?;
     lab::ready(&lab.http, &mut edge, "edge", &url(ports.edge, "/readyz")).await?;
-    let running = Running { edge, users, ports };
+    if let Some(split) = &split {
+        split.started()?;
+    }
+    let running = Running {
+        edge,
+        users,
+        ports,
+        _split: split,
+    };
     running
         .check_answer(lab)
         .await

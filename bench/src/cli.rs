@@ -19,6 +19,7 @@ use crate::lab::{self, Lab, Paths};
 use crate::load::Bench;
 use crate::machine::{self, Machine};
 use crate::printer::Printer;
+use crate::processors::Awake;
 use crate::result::{self, Compare, Run};
 use crate::sink::Sink;
 use crate::tables::Table;
@@ -246,7 +247,11 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
             configs,
             keep,
         }) => {
-            let chosen = compare::choose(configs, &[Chain::Rust]);
+            let mut chosen = compare::choose(configs, &[Chain::Rust]);
+            // Which processor an instruction ran on makes no difference.
+            chosen.retain(|config| {
+                !config.split || configs.iter().any(|named| named.name == config.name)
+            });
             if chosen.is_empty() {
                 bail!(
                     "instructions are counted for the Rust chain only: none of its configurations was named"
@@ -334,6 +339,7 @@ struct Session<'a> {
     printer: &'a Printer,
     profile: Profile,
     busy_before: f64,
+    awake: Option<Awake>,
     json: bool,
     save: bool,
 }
@@ -378,6 +384,13 @@ impl<'a> Session<'a> {
         if !counters::quiet(Place::Lab(&lab), Counters::default(), unchanged, patience).await? {
             printer.note("  the lab's own services still send: what they do is counted, too");
         }
+        let awake = Awake::keep()
+            .inspect_err(|error| {
+                printer.note(format_args!(
+                    "  processors may go to sleep between requests ({error:#}): answer times at the fixed rate tell how long they take to wake up, too"
+                ));
+            })
+            .ok();
         let sink = Sink::start()?;
         let wrk = Wrk::new(wrk.program, wrk.library_path, &paths.work);
         Ok(Self {
@@ -390,6 +403,7 @@ impl<'a> Session<'a> {
             printer,
             profile,
             busy_before,
+            awake,
             json: common.json,
             save: common.save,
         })
@@ -415,6 +429,7 @@ impl<'a> Session<'a> {
                 self.busy_before, machine.cores
             ));
         }
+        machine.awake = self.awake.is_some();
         machine.versions.extend(self.lab.sources());
         machine.versions.extend(self.programs.versions.clone());
         machine

@@ -53,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) logs: bool,
     /// Telemetry goes where nothing is done with it, as if the backends had a machine of their own.
     pub(crate) remote: bool,
+    /// Services and PostgreSQL keep to the half of the processors that the backends do not have.
+    pub(crate) split: bool,
     /// Answers 200 in users where the build can do it; otherwise the configuration is skipped.
     pub(crate) needs: Option<&'static str>,
 }
@@ -68,6 +70,7 @@ const PLAIN: Config = Config {
     traces: false,
     logs: false,
     remote: false,
+    split: false,
     needs: None,
 };
 
@@ -88,13 +91,15 @@ const LOG_QUEUE: (&str, &str) = ("OTEL_BLRP_MAX_QUEUE_SIZE", "262144");
 /// The configuration that counts as "all signals on" in every goal.
 pub(crate) const ALL: &str = "all";
 pub(crate) const REMOTE: &str = "all remote";
+pub(crate) const SPLIT: &str = "all split";
 pub(crate) const OFF: &str = "off";
+pub(crate) const OFF_SPLIT: &str = "off split";
 pub(crate) const PROFILES: &str = "all+profiles";
 pub(crate) const PYTHON: &str = "python";
 pub(crate) const GO: &str = "go";
 
 /// In the order of every table: each adds to the one before it.
-pub(crate) static CONFIGS: [Config; 14] = [
+pub(crate) static CONFIGS: [Config; 16] = [
     PLAIN,
     Config {
         name: "off+silent",
@@ -146,6 +151,23 @@ pub(crate) static CONFIGS: [Config; 14] = [
         traces: true,
         logs: true,
         remote: true,
+        ..PLAIN
+    },
+    Config {
+        name: OFF_SPLIT,
+        what: "off, edge, users and PostgreSQL on one half of the processors; the backends are on the other",
+        split: true,
+        ..PLAIN
+    },
+    Config {
+        name: SPLIT,
+        what: "all, edge, users and PostgreSQL on one half of the processors; the backends are on the other",
+        env: &[NO_PROFILES],
+        edge: PUSHED,
+        users: SCRAPED,
+        traces: true,
+        logs: true,
+        split: true,
         ..PLAIN
     },
     Config {
@@ -234,7 +256,7 @@ mod tests {
     fn names_are_unique_and_found() {
         let names: BTreeSet<_> = CONFIGS.iter().map(|config| config.name).collect();
         assert_eq!(names.len(), CONFIGS.len());
-        for name in [ALL, OFF, REMOTE, PROFILES, PYTHON, GO] {
+        for name in [ALL, OFF, REMOTE, OFF_SPLIT, SPLIT, PROFILES, PYTHON, GO] {
             assert!(by_name(name).is_some(), "{name}");
         }
         assert!(parse("al").unwrap_err().contains("traces+logs"));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ALL, GO, OFF, PROFILES, PYTHON, REMOTE};
+use crate::config::{ALL, GO, OFF, OFF_SPLIT, PROFILES, PYTHON, REMOTE, SPLIT};
 use crate::result::{Compare, Load};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,18 +105,23 @@ pub(crate) fn check(compare: &Compare) -> Vec<Goal> {
             median(ALL, OFF, load, |load| load.p99_ms),
         ));
     }
-    for load in &loads {
-        goals.push(goal(
-            format!(
-                "p99, all signals against off, backends on another machine, {}",
-                how(load)
-            ),
-            &Limit::AtMost(1.5),
-            " x",
-            median(REMOTE, OFF, load, |load| load.p99_ms),
-        ));
+    for (config, base, backends) in [
+        (SPLIT, OFF_SPLIT, "on the other half of the processors"),
+        (REMOTE, OFF, "on another machine"),
+    ] {
+        for load in &loads {
+            goals.push(goal(
+                format!(
+                    "p99, all signals against off, backends {backends}, {}",
+                    how(load)
+                ),
+                &Limit::AtMost(1.5),
+                " x",
+                median(config, base, load, |load| load.p99_ms),
+            ));
+        }
     }
-    for (config, limit) in [(ALL, 30.0), (REMOTE, 30.0), (PROFILES, 80.0)] {
+    for (config, limit) in [(ALL, 30.0), (SPLIT, 30.0), (REMOTE, 30.0), (PROFILES, 80.0)] {
         for service in ["edge", "users"] {
             // The worst of all rounds, not their median: memory is a bound.
             let peak = compare.peak(config, service).map(|spread| spread.max / 1e6);

@@ -181,6 +181,13 @@ impl Lab {
         self.state.backends()
     }
 
+    pub(crate) fn backend(&self, name: &str) -> anyhow::Result<i32> {
+        self.backends()
+            .into_iter()
+            .find_map(|(found, pid)| (found == name).then_some(pid))
+            .with_context(|| format!("the bench's lab has no {name} that runs"))
+    }
+
     /// Where each backend's program comes from, with its version as far as that tells.
     pub(crate) fn sources(&self) -> BTreeMap<String, String> {
         self.state

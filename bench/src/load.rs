@@ -11,6 +11,7 @@ use crate::counters::{self, Place};
 use crate::lab::Lab;
 use crate::printer::Printer;
 use crate::process::Table;
+use crate::processors::Split;
 use crate::result::{Count, Load, Run};
 use crate::sink::Sink;
 use crate::wrk::{Shape, Wrk};
@@ -80,6 +81,11 @@ pub(crate) struct Bench<'a> {
 impl Bench<'_> {
     /// Why a configuration cannot be measured with these programs, if it cannot.
     pub(crate) async fn lacks(&self, config: &Config) -> anyhow::Result<Option<String>> {
+        if config.split
+            && let Some(reason) = Split::lacks()
+        {
+            return Ok(Some(reason));
+        }
         let Some(path) = config.needs else {
             return Ok(None);
         };

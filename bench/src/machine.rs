@@ -25,6 +25,9 @@ pub(crate) struct Machine {
     /// So many processors were busy just before the bench began.
     #[serde(default)]
     pub(crate) busy_before: f64,
+    /// No processor went to sleep while it was measured.
+    #[serde(default)]
+    pub(crate) awake: bool,
 }
 
 /// How long others are watched before the bench begins.
@@ -109,6 +112,7 @@ impl Machine {
             profile: profile.to_owned(),
             versions,
             busy_before,
+            awake: false,
         }
     }
 
@@ -122,8 +126,13 @@ impl Machine {
         } else {
             String::new()
         };
+        let awake = if self.awake {
+            ", processors kept awake"
+        } else {
+            ""
+        };
         format!(
-            "{} cores of {}, {} GiB, {}, Linux {}; commit {}, profile `{}`, {}{busy}",
+            "{} cores of {}, {} GiB, {}, Linux {}; commit {}, profile `{}`, {}{awake}{busy}",
             self.cores,
             self.cpu,
             self.memory_gib,

@@ -18,6 +18,7 @@ mod peers;
 mod plot;
 mod printer;
 mod process;
+mod processors;
 mod result;
 mod sink;
 mod soak;

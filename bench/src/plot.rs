@@ -90,7 +90,7 @@ fn cpu(compare: &Compare) -> Bars {
         };
         let against = compare.ratio(
             name,
-            config::OFF,
+            Compare::base(name),
             &load,
             crate::result::Load::services_cpu_us,
         )?;

@@ -35,7 +35,8 @@ impl Table {
         }
     }
 
-    fn tree(&self, root: i32) -> Vec<i32> {
+    /// A process, its children, theirs.
+    pub(crate) fn tree(&self, root: i32) -> Vec<i32> {
         tree(root, |pid| {
             self.stats
                 .values()

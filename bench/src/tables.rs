@@ -127,11 +127,12 @@ impl Compare {
     }
 
     /// The same build without telemetry, where that is measured.
-    fn base(config: &str) -> &'static str {
+    pub(crate) fn base(config: &str) -> &'static str {
         match config::by_name(config).map(|config| (config.chain, config.name)) {
             Some((_, "python tuned")) => "",
             Some((config::Chain::Python, _)) => "python off",
             Some((config::Chain::Go, _)) => "go off",
+            Some((_, config::SPLIT | config::OFF_SPLIT)) => config::OFF_SPLIT,
             _ => config::OFF,
         }
     }
