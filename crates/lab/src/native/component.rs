@@ -60,6 +60,10 @@ impl Tier {
     }
 }
 
+/// How far Jaeger and Loki leave the processor to the Collector, which shares their half with them: what comes faster
+/// than they can store waits in its queue on disk, and no longer in the memory of the services.
+pub(crate) const STORE_NICE: i32 = 10;
+
 /// Where a component's program comes from.
 pub(crate) enum Recipe {
     /// It is this program.
@@ -179,6 +183,11 @@ impl Spec {
             local: true,
             ..Self::new(program)
         }
+    }
+
+    pub(crate) fn nice(mut self, nice: i32) -> Self {
+        self.nice = nice;
+        self
     }
 
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {

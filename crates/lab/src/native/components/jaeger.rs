@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use crate::Lab;
 use crate::native::component::{
-    Component, Found, GoModule, Launch, Probe, Recipe, Source, Spec, Stop, System, Tier,
+    Component, Found, GoModule, Launch, Probe, Recipe, STORE_NICE, Source, Spec, Stop, System, Tier,
 };
 use crate::settings::Port;
 
@@ -57,6 +57,7 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
         inputs.push(path);
     }
     run = run
+        .nice(STORE_NICE)
         .env("JAEGER_DATA", &data)
         .env("JAEGER_UI_CONFIG", infra.join("ui.json"))
         // Go collects half as often as it would, but for near the limit, which is far away at rest.

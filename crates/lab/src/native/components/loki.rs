@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::Lab;
 use crate::native::component::{
-    Component, Found, GoModule, Launch, Probe, Recipe, Source, Spec, Stop, System, Tier,
+    Component, Found, GoModule, Launch, Probe, Recipe, STORE_NICE, Source, Spec, Stop, System, Tier,
 };
 use crate::settings::Port;
 
@@ -47,6 +47,7 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
         .flag("-config.file=", &config)
         .arg("-config.expand-env=true");
     run = run
+        .nice(STORE_NICE)
         .env("LOKI_DATA", &data)
         // Grafana shows them, and is in containers only.
         .env("LOKI_PATTERNS", "false")
