@@ -1,7 +1,7 @@
 //! The state file: what the supervisor knows, written by it alone and read by every verb.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -234,16 +234,7 @@ impl State {
 
 /// Writes beside the target, then renames over it.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let write = || -> io::Result<()> {
-        let mut file = std::fs::File::create(&temporary)?;
-        file.write_all(content)?;
-        drop(file);
-        std::fs::rename(&temporary, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    proof::file::replace(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Seconds since 1970, to the millisecond.

@@ -10,11 +10,14 @@
 //! * [`panels::verify`] runs the queries of Grafana's dashboards.
 //! * [`trace::Trace`] is one trace as Jaeger holds it, [`trace::View`] adds its log lines, [`draw`] puts it in a terminal.
 //! * [`scenario`] breaks a lab on purpose and waits for what an incident leaves behind, up to the page and its end.
+//! * [`flags`] reads and changes the file of flags that break things.
 //! * [`backend`] has one client for each backend.
 
 pub mod backend;
 mod backends;
 pub mod draw;
+pub mod file;
+pub mod flags;
 pub mod grafana;
 mod http;
 mod links;

@@ -3,17 +3,17 @@
 //! that runs them on the host.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use proof::flags::{self, Flags, OFF};
 use proof::scenario::{self, Broken, FileError, Hold, Outcome, Phase, Place, Report, Scenario};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::components::Watch;
-use crate::flags::{self, Flags};
 use crate::settings::Settings;
 
 /// A run that is told to stop writes the flags and a report.
@@ -25,7 +25,8 @@ const RECORD: &str = "scenario.json";
 #[derive(Debug)]
 pub(crate) struct Desk {
     folder: PathBuf,
-    flags: Flags,
+    /// The file that the services read. `./lab fault` on the host may write it too.
+    flags: PathBuf,
     place: Place,
     watch: Arc<Watch>,
     state: Mutex<State>,
@@ -82,8 +83,8 @@ impl Desk {
             return None;
         }
         let folder = settings.scenarios.clone()?;
-        let flags = Flags::new(settings.flags_file.clone()?);
-        let left = std::fs::read(flags.beside(RECORD)).ok();
+        let flags = settings.flags_file.clone()?;
+        let left = std::fs::read(flags.with_file_name(RECORD)).ok();
         let record = left.and_then(|text| serde_json::from_slice(&text).ok());
         Some(Self {
             folder,
@@ -162,14 +163,13 @@ impl Desk {
         }
         // Of a run that was killed.
         self.heal_left(&mut state)?;
-        let on = self.flags.on()?;
-        if let Some((flag, variant)) = on.first_key_value() {
+        if let Some(on) = self.on()? {
             return Err(format!(
-                "The lab is broken already ({flag}={variant}): a run would not know its own symptoms."
+                "The lab is broken already ({on}): a run would not know its own symptoms."
             ));
         }
         // As they are: whoever cannot write is told now, and not when all is under load.
-        self.flags.set(&BTreeMap::new())?;
+        set(&self.flags, [])?;
         if let Some(trouble) = trouble {
             return Err(format!("The lab is not whole: {trouble}"));
         }
@@ -209,13 +209,17 @@ impl Desk {
         }
         let mut state = self.state();
         self.heal_left(&mut state)?;
-        let on = self.flags.on()?;
-        Ok(match on.first_key_value() {
+        Ok(match self.on()? {
             None => "healed".to_owned(),
-            Some((flag, variant)) => {
-                format!("no scenario has left anything broken, but {flag}={variant}")
-            }
+            Some(on) => format!("no scenario has left anything broken, but {on}"),
         })
+    }
+
+    /// The first flag that is not as it should be.
+    fn on(&self) -> Result<Option<String>, String> {
+        let flags = Flags::read(&self.flags).map_err(|error| error.to_string())?;
+        let first = flags.on().into_iter().next();
+        Ok(first.map(|flag| format!("{}={}", flag.name, flag.variant)))
     }
 
     /// Lets a run that is held go on.
@@ -238,7 +242,7 @@ impl Desk {
         let Some(record) = state.record.as_mut().filter(|record| !record.healed) else {
             return Ok(());
         };
-        self.flags.clear(record.broken.flags.keys().cloned())?;
+        clear(&self.flags, &record.broken)?;
         record.healed = true;
         record.report.outcome.get_or_insert(Outcome::Interrupted);
         self.keep(record)
@@ -246,8 +250,8 @@ impl Desk {
 
     fn keep(&self, record: &Record) -> Result<(), String> {
         let text = serde_json::to_vec_pretty(record).map_err(|error| error.to_string())?;
-        let path = self.flags.beside(RECORD);
-        flags::write(&path, &text).map_err(|error| format!("{}: {error}", path.display()))
+        let path = self.flags.with_file_name(RECORD);
+        proof::file::replace(&path, &text).map_err(|error| format!("{}: {error}", path.display()))
     }
 
     /// Runs it to its end, or until it is told to stop.
@@ -317,7 +321,7 @@ impl Desk {
 
 /// Breaks and heals by flags, and by nothing else.
 struct FlagsOnly<'a> {
-    flags: &'a Flags,
+    flags: &'a Path,
     watch: &'a Watch,
 }
 
@@ -328,12 +332,29 @@ impl scenario::Engine for FlagsOnly<'_> {
     }
 
     async fn inject(&self, broken: &Broken) -> Result<(), String> {
-        self.flags.set(&broken.flags)
+        let flags = broken.flags.iter();
+        set(
+            self.flags,
+            flags.map(|(name, variant)| (name.as_str(), variant.as_str())),
+        )
     }
 
     async fn heal(&self, broken: &Broken, _restart: &[String]) -> Result<(), String> {
-        self.flags.clear(broken.flags.keys().cloned())
+        clear(self.flags, broken)
     }
+}
+
+/// All of them, or none.
+fn set<'a>(file: &Path, flags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), String> {
+    let mut flags = flags.into_iter();
+    let changed = flags::edit(file, None, |live| {
+        flags.try_for_each(|(name, variant)| live.set(name, variant))
+    });
+    changed.map(drop).map_err(|error| error.to_string())
+}
+
+fn clear(file: &Path, broken: &Broken) -> Result<(), String> {
+    set(file, broken.flags.keys().map(|name| (name.as_str(), OFF)))
 }
 
 /// Where everything is, seen from here.

@@ -4,7 +4,6 @@ mod app;
 mod backends;
 mod components;
 mod desk;
-mod flags;
 mod guard;
 mod routes;
 pub mod settings;

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use comfy_table::Cell;
+use proof::flags::{Flags, OFF};
 
 use crate::Lab;
 use crate::compose;
-use crate::flags::{self, Flags, OFF};
+use crate::flags;
 use crate::printer::{self, BAD, GOOD, styled};
 
 #[derive(clap::Args)]
@@ -76,9 +77,8 @@ fn show(lab: &Lab, flags: &Flags) {
 
 fn say(lab: &Lab, flags: &Flags) {
     let on: Vec<String> = flags
-        .list()
+        .on()
         .into_iter()
-        .filter(|flag| flag.variant != OFF)
         .map(|flag| format!("{}={} ({})", flag.name, flag.variant, flag.value))
         .collect();
     if on.is_empty() {

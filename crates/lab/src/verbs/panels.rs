@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use proof::flags::OFF;
 use proof::grafana::Datasources;
 use proof::panels::{self, Dashboard, Fault, Options, Reactions};
 use proof::{Backends, Report};
@@ -10,7 +11,7 @@ use proof::{Backends, Report};
 use crate::Lab;
 use crate::cli::{Interrupted, WrongRequest};
 use crate::compose;
-use crate::flags::{self, OFF};
+use crate::flags;
 use crate::state::{Act, Phase, State};
 use crate::verbs::up::Signals;
 use crate::verbs::{restart, verify};
@@ -84,9 +85,8 @@ pub(crate) async fn react(
 /// Whoever breaks the lab already wants to keep it so, and would hide what is made here.
 fn healthy(lab: &Lab, state: &State, reactions: &Reactions) -> anyhow::Result<()> {
     let on: Vec<String> = flags::current(&lab.paths)?
-        .list()
+        .on()
         .into_iter()
-        .filter(|flag| flag.variant != OFF)
         .map(|flag| flag.name)
         .collect();
     if !on.is_empty() {

@@ -18,7 +18,7 @@ use proof::scenario::{self, Hold, Outcome, Place, Report, Scenario, Source, read
 use crate::Lab;
 use crate::cli::{Interrupted, WrongRequest};
 use crate::compose;
-use crate::flags::{self, OFF};
+use crate::flags;
 use crate::process::ProcessId;
 use crate::state::State;
 use crate::verbs::up::Signals;
@@ -267,9 +267,8 @@ fn already_running(lab: &Lab) -> anyhow::Result<WrongRequest> {
 /// A run would not know its own symptoms from those of a fault that was there before.
 fn no_flag_is_on(lab: &Lab) -> anyhow::Result<()> {
     let on: Vec<String> = flags::current(&lab.paths)?
-        .list()
+        .on()
         .into_iter()
-        .filter(|flag| flag.variant != OFF)
         .map(|flag| format!("{}={}", flag.name, flag.variant))
         .collect();
     if on.is_empty() {

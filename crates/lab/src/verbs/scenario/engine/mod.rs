@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use proof::backend::SESSION;
+use proof::flags::OFF;
 use proof::scenario::{Broken, Engine, Place};
 
 use crate::Lab;
 use crate::compose;
-use crate::flags::{self, OFF};
+use crate::flags;
 use crate::settings::Port;
 use crate::state::{Phase, State};
 use crate::verbs::verify::why_absent;
