@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::chain::{self, Ports, Programs, Running};
 use crate::config::Config;
-use crate::counters::{self, Place};
+use crate::counters::{self, Counters, Place};
 use crate::lab::Lab;
 use crate::printer::Printer;
 use crate::process::Table;
@@ -165,19 +165,13 @@ impl Bench<'_> {
             .run(&running.url(), first.shape, first.time)
             .await?;
         add(&mut count, warmed.requests, warmed.errors(), first.shape);
+        self.rest(place, before, label, config).await?;
         let mut loads = Vec::new();
         for way in ways {
             self.printer
                 .step(format_args!("{label}{}: {}", config.name, way.describe()));
-            // What the load before left over is not this one's.
-            if !counters::quiet(place, before, CALM, SETTLE).await? {
-                self.printer.note(format_args!(
-                    "  {label}{}: the backends were still busy with the load before when this began: {}",
-                    config.name,
-                    way.describe()
-                ));
-            }
-            let load = self.load(&mut running, way, watch).await?;
+            let rest = async || self.rest(place, before, label, config).await;
+            let load = self.load(&mut running, way, watch, rest).await?;
             add(&mut count, load.requests, load.errors, way.shape);
             loads.push(load);
             self.printer.planned_done(way.time);
@@ -199,11 +193,30 @@ impl Bench<'_> {
         })
     }
 
+    /// Waits until nothing is left of a load: what it made belongs to its cost, and not to that of the next one.
+    async fn rest(
+        &self,
+        place: Place<'_>,
+        before: Counters,
+        label: &str,
+        config: &Config,
+    ) -> anyhow::Result<()> {
+        if !counters::quiet(place, before, CALM, SETTLE).await? {
+            self.printer.note(format_args!(
+                "  {label}{}: the backends were still busy with a load when the bench went on",
+                config.name
+            ));
+        }
+        Ok(())
+    }
+
+    /// One load. `rest` waits until all that it made is stored.
     async fn load(
         &self,
         running: &mut Running,
         way: &Way,
         watch: Watch<'_>,
+        rest: impl AsyncFnOnce() -> anyhow::Result<()>,
     ) -> anyhow::Result<Load> {
         let mut processes: Vec<(String, i32)> = running.processes().into();
         processes.extend(self.lab.backends());
@@ -226,11 +239,13 @@ impl Bench<'_> {
                 _ = seconds.tick() => watch(began.elapsed(), running),
             }
         };
-        let after = Table::look();
-        let waited = waited(&after).saturating_sub(waited_before);
+        let waited = waited(&Table::look()).saturating_sub(waited_before);
         // Whoever died is the better reason.
         running.check()?;
         let report = report?;
+        // What was put off until the load was over is part of what a request costs.
+        rest().await?;
+        let after = Table::look();
         let cpu_us: BTreeMap<String, f64> = processes
             .iter()
             .map(|(name, pid)| {
@@ -291,7 +306,6 @@ fn finish(count: &mut Count, config: &Config) {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::counters::Counters;
 
     fn counted(config: &str, answered: u64, spans: (u64, u64), logs: (u64, u64)) -> Count {
         let mut count = Count {
