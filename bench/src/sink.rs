@@ -1,30 +1,21 @@
 //! Backends on another machine, as the services see them: takes OTLP over gRPC, counts the spans and log
 //! records in it, and keeps nothing.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
-use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
-    LogsService, LogsServiceServer,
-};
-use opentelemetry_proto::tonic::collector::logs::v1::{
-    ExportLogsServiceRequest, ExportLogsServiceResponse,
-};
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
-    MetricsService, MetricsServiceServer,
-};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
-use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use axum::Router;
+use axum::extract::Request;
+use axum::routing::post_service;
+use prost::Message;
+use prost::bytes::Bytes;
+use tonic::Status;
+use tonic::server::{Grpc, UnaryService};
+use tonic_prost::ProstCodec;
+use tower::service_fn;
 
 use crate::counters::Counters;
 
@@ -36,8 +27,8 @@ struct Counted(Arc<Counts>);
 
 #[derive(Default)]
 struct Counts {
-    spans: AtomicU64,
-    logs: AtomicU64,
+    spans: Arc<AtomicU64>,
+    logs: Arc<AtomicU64>,
 }
 
 pub(crate) struct Sink {
@@ -79,59 +70,116 @@ impl Sink {
 
 async fn serve(listener: std::net::TcpListener, counted: Counted) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let traces = TraceServiceServer::new(counted.clone()).max_decoding_message_size(LARGEST);
-    let logs = LogsServiceServer::new(counted.clone()).max_decoding_message_size(LARGEST);
-    let metrics = MetricsServiceServer::new(counted).max_decoding_message_size(LARGEST);
-    let routes = Routes::new(traces).add_service(logs).add_service(metrics);
-    axum::serve(listener, routes.into_axum_router()).await?;
+    let Counts { spans, logs } = &*counted.0;
+    let mut router = Router::new();
+    for (service, counter) in [
+        ("trace.v1.TraceService", spans),
+        ("logs.v1.LogsService", logs),
+        // Taken, and asked for by nobody.
+        ("metrics.v1.MetricsService", &Arc::default()),
+    ] {
+        let path = format!("/opentelemetry.proto.collector.{service}/Export");
+        let counter = Counter(counter.clone());
+        let answer = service_fn(move |request: Request| {
+            let counter = counter.clone();
+            async move {
+                let mut grpc =
+                    Grpc::new(ProstCodec::default()).max_decoding_message_size(LARGEST);
+                Ok::<_, Infallible>(grpc.unary(counter, request).await)
+            }
+        });
+        router = router.route(&path, post_service(answer));
+    }
+    axum::serve(listener, router).await?;
     Ok(())
 }
 
-fn count(counter: &AtomicU64, items: usize) {
-    counter.fetch_add(items as u64, Ordering::Relaxed);
+/// `Export...ServiceRequest` down to its items, which stay as they came: reading them would take the processor
+/// from the services, which a receiver on another machine does not.
+#[derive(Clone, PartialEq, Message)]
+struct ExportRequest {
+    #[prost(message, repeated, tag = "1")]
+    resources: Vec<Resource>,
 }
 
-#[tonic::async_trait]
-impl TraceService for Counted {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let scopes = request
-            .get_ref()
-            .resource_spans
-            .iter()
-            .flat_map(|resource| &resource.scope_spans);
-        count(&self.0.spans, scopes.map(|scope| scope.spans.len()).sum());
-        Ok(Response::new(ExportTraceServiceResponse::default()))
+impl ExportRequest {
+    fn items(&self) -> usize {
+        let scopes = self.resources.iter().flat_map(|resource| &resource.scopes);
+        scopes.map(|scope| scope.items.len()).sum()
     }
 }
 
-#[tonic::async_trait]
-impl LogsService for Counted {
-    async fn export(
-        &self,
-        request: Request<ExportLogsServiceRequest>,
-    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        let scopes = request
-            .get_ref()
-            .resource_logs
-            .iter()
-            .flat_map(|resource| &resource.scope_logs);
-        count(
-            &self.0.logs,
-            scopes.map(|scope| scope.log_records.len()).sum(),
-        );
-        Ok(Response::new(ExportLogsServiceResponse::default()))
+#[derive(Clone, PartialEq, Message)]
+struct Resource {
+    #[prost(message, repeated, tag = "2")]
+    scopes: Vec<Scope>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Scope {
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    items: Vec<Bytes>,
+}
+
+/// All was taken.
+#[derive(Clone, PartialEq, Message)]
+struct ExportResponse {}
+
+#[derive(Clone)]
+struct Counter(Arc<AtomicU64>);
+
+impl UnaryService<ExportRequest> for Counter {
+    type Response = ExportResponse;
+    type Future = Ready<Result<tonic::Response<ExportResponse>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<ExportRequest>) -> Self::Future {
+        let items = request.get_ref().items();
+        self.0.fetch_add(items as u64, Ordering::Relaxed);
+        ready(Ok(tonic::Response::new(ExportResponse {})))
     }
 }
 
-#[tonic::async_trait]
-impl MetricsService for Counted {
-    async fn export(
-        &self,
-        _: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+
+    use super::*;
+
+    fn items(request: &impl Message) -> usize {
+        let bytes = Bytes::from(request.encode_to_vec());
+        ExportRequest::decode(bytes).unwrap().items()
+    }
+
+    #[test]
+    fn spans_and_log_records_of_all_scopes_are_counted() {
+        let span = Span {
+            name: "GET /users".to_owned(),
+            ..Span::default()
+        };
+        let scope = |spans: usize| ScopeSpans {
+            spans: vec![span.clone(); spans],
+            ..ScopeSpans::default()
+        };
+        let resource = |scopes: &[usize]| ResourceSpans {
+            scope_spans: scopes.iter().map(|spans| scope(*spans)).collect(),
+            ..ResourceSpans::default()
+        };
+        let traces = ExportTraceServiceRequest {
+            resource_spans: vec![resource(&[3, 0]), resource(&[]), resource(&[4])],
+        };
+        assert_eq!(items(&traces), 7);
+        let logs = ExportLogsServiceRequest {
+            resource_logs: vec![ResourceLogs {
+                scope_logs: vec![ScopeLogs {
+                    log_records: vec![LogRecord::default(); 5],
+                    ..ScopeLogs::default()
+                }],
+                ..ResourceLogs::default()
+            }],
+        };
+        assert_eq!(items(&logs), 5);
     }
 }

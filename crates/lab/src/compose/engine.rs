@@ -1,6 +1,7 @@
 //! A Docker engine for the tests: the one that answers, else one of our own for as long as it is
 //! needed. Its programs are Debian's, unpacked into the cache; it makes no bridge and no firewall
-//! rule on this machine, and what it keeps, images, is in the cache too.
+//! rule on this machine, and what it keeps, images, is in the cache too. It keeps nothing else: what
+//! a run that was killed left in it would be started again, and hold images that others remove.
 
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
@@ -230,21 +231,32 @@ async fn start(lab: &Lab) -> anyhow::Result<Engine> {
         let own = std::env::split_paths(&own).chain([directory.to_path_buf()]);
         env.push(("PATH".to_owned(), std::env::join_paths(own)?));
     }
+    let ask = async |args: &[&str]| {
+        let mut command = tokio::process::Command::new(&docker);
+        command
+            .args(args)
+            .env("DOCKER_HOST", &socket)
+            .kill_on_drop(true);
+        output(command).await
+    };
     let answer = async {
         loop {
-            let mut ask = tokio::process::Command::new(&docker);
-            ask.args(["version", "--format", "{{.Server.Version}}"])
-                .env("DOCKER_HOST", &socket)
-                .kill_on_drop(true);
-            if let Ok(version) = output(ask).await {
+            if let Ok(version) = ask(&["version", "--format", "{{.Server.Version}}"]).await {
                 return version.trim().to_owned();
             }
             lab.printer.step(STEP, "starting", began.elapsed());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
+    let ready = async {
+        let version = tokio::time::timeout(START, answer)
+            .await
+            .context("it does not answer")?;
+        remove_leftovers(ask).await?;
+        Ok(version)
+    };
     let outcome = tokio::select! {
-        version = tokio::time::timeout(START, answer) => version.context("it does not answer"),
+        version = ready => version,
         ended = daemon.wait() => match ended {
             Ok(status) => Err(anyhow::anyhow!(child::describe(status))),
             Err(error) => Err(error.into()),
@@ -273,6 +285,33 @@ async fn start(lab: &Lab) -> anyhow::Result<Engine> {
             bail!("dockerd: {error:#}: {said} (log: {})", log.display())
         }
     }
+}
+
+/// Containers of an earlier run, with what they keep.
+async fn remove_leftovers(
+    ask: impl AsyncFn(&[&str]) -> anyhow::Result<String>,
+) -> anyhow::Result<()> {
+    // Containers first: they hold the others.
+    for (list, remove) in [
+        (
+            &["container", "ls", "--all", "--quiet"][..],
+            &["container", "rm", "--force", "--volumes"][..],
+        ),
+        (&["volume", "ls", "--quiet"], &["volume", "rm", "--force"]),
+        (
+            &["network", "ls", "--quiet", "--filter", "type=custom"],
+            &["network", "rm"],
+        ),
+    ] {
+        let listed = ask(list).await?;
+        let names: Vec<&str> = listed.split_whitespace().collect();
+        if !names.is_empty() {
+            ask(&[remove, &names].concat())
+                .await
+                .context("what an earlier run left cannot be removed")?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes sure that there is a compose: Docker's plugin, else one in the cache, whose path it gives.

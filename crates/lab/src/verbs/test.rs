@@ -300,6 +300,8 @@ async fn labs_of_their_own(
         match engine::why_not(runner.lab).await {
             Some(why) => runner.not_applicable(STEP, &why),
             None => {
+                let engine = runner.ignored_tests(own, &["engine"]);
+                second.push(("an engine for the stack", engine));
                 let stack = compose(runner, own).await;
                 second.push((STEP, stack.map(|spec| own.moved(spec))));
             }
