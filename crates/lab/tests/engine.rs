@@ -23,6 +23,14 @@ fn it_keeps_images_and_nothing_else() {
         // Somebody's own: nothing in it is ours to remove.
         return;
     }
+    // The state directory is the same: stopping a lab is not stopping the engine under it.
+    let lab_down = format!(
+        "{} down 2>&1; docker version >&2",
+        env!("CARGO_BIN_EXE_lab")
+    );
+    let said = script(&lab_down);
+    assert!(said.contains("no lab is running"), "{said}");
+    assert!(!said.contains("left behind"), "{said}");
     let left = script(&format!(
         "tar --create --files-from=/dev/null | docker import - leftover:1
          docker network create leftover

@@ -103,6 +103,14 @@ fn a_run_that_is_interrupted_or_killed_can_be_healed() {
     );
     lab.lab(&["fault", "clear"]);
 
+    // A walk of it reads log lines.
+    lab.lab(&["stop", "loki"]);
+    lab.refuses(
+        &["scenario", "run", "albums-down"],
+        "albums-down cannot run here: no loki here: it is stopped; `./lab start loki` brings it back",
+    );
+    lab.lab(&["start", "loki"]);
+
     let mut run = lab.breaks("albums-down");
     lab.refuses(
         &["scenario", "run", "error-burst"],

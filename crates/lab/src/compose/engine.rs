@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use crate::Lab;
 use crate::compose::docker::{self, Docker, output};
 use crate::native::child::{self, Child};
+use crate::native::client;
 use crate::native::component::{Found, Spec, Stop};
 use crate::native::provision::{
     self, Progress, Scratch, cache_lock, debian, is_executable, on_path,
@@ -172,6 +173,9 @@ async fn start(lab: &Lab) -> anyhow::Result<Engine> {
         }
     })
     .await?;
+    // Not the lab's mark: a lab that runs in this engine may be stopped, and the engine goes on.
+    let mark = lab.paths.state.join("docker");
+    client::end_marked(lab, &mark).await?;
     let programs = programs(lab, began).await?;
     // Short, since the path of a socket is at most 107 bytes.
     let run = std::env::temp_dir().join(format!("lab-docker-{}", std::process::id()));
@@ -218,7 +222,7 @@ async fn start(lab: &Lab) -> anyhow::Result<Engine> {
             )
             .env("XTABLES_LIBDIR", std::env::join_paths(modules)?);
     }
-    let mut daemon = child::spawn(&spec, &log, &lab.paths.state)?;
+    let mut daemon = child::spawn(&spec, &log, &mark)?;
     let mut env = vec![
         ("DOCKER_HOST".to_owned(), OsString::from(&socket)),
         (LAB_OWN_ENGINE.to_owned(), "true".into()),

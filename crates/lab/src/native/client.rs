@@ -264,7 +264,19 @@ fn stopping(lab: &Lab) -> String {
 
 /// Ends processes of this lab that run without a supervisor, after a `kill -9` for example.
 pub(crate) async fn end_leftovers(lab: &Lab) -> anyhow::Result<()> {
-    let left = leftovers(lab)?;
+    end(lab, &leftovers(lab)?).await
+}
+
+/// The same for what carries another mark than a lab's.
+pub(crate) async fn end_marked(lab: &Lab, mark: &Path) -> anyhow::Result<()> {
+    let left: Vec<_> = marked(mark)?
+        .into_iter()
+        .map(|id| (id, Signal::SIGTERM))
+        .collect();
+    end(lab, &left).await
+}
+
+async fn end(lab: &Lab, left: &[(ProcessId, Signal)]) -> anyhow::Result<()> {
     if left.is_empty() {
         return Ok(());
     }
@@ -273,12 +285,12 @@ pub(crate) async fn end_leftovers(lab: &Lab) -> anyhow::Result<()> {
         "ending what an earlier lab left behind: processes {}",
         pids.join(", ")
     ));
-    for (id, signal) in &left {
+    for (id, signal) in left {
         id.signal(*signal)
             .with_context(|| format!("cannot stop process {}", id.pid))?;
     }
     let deadline = Instant::now() + LEFTOVER_DEADLINE;
-    for (id, _) in &left {
+    for (id, _) in left {
         let time = deadline.saturating_duration_since(Instant::now());
         if !id.wait_gone(time).await {
             id.signal(Signal::SIGKILL)?;
@@ -308,18 +320,27 @@ fn leftovers(lab: &Lab) -> anyhow::Result<Vec<(ProcessId, Signal)>> {
         add(id, Signal::SIGINT);
     }
     // What they started themselves, compilers for example, carries the mark too.
+    for id in marked(&lab.paths.state)? {
+        add(id, Signal::SIGTERM);
+    }
+    Ok(found)
+}
+
+/// Every other process whose environment has this mark.
+fn marked(mark: &Path) -> anyhow::Result<Vec<ProcessId>> {
     let me = std::process::id();
+    let mut found = Vec::new();
     for process in procfs::process::all_processes()?.flatten() {
-        let marked = process.environ().is_ok_and(|environ| {
+        let has_it = process.environ().is_ok_and(|environ| {
             environ
                 .get(std::ffi::OsStr::new(environment::MARK))
-                .is_some_and(|mark| Path::new(mark) == lab.paths.state)
+                .is_some_and(|found| Path::new(found) == mark)
         });
-        if marked
+        if has_it
             && u32::try_from(process.pid()) != Ok(me)
             && let Some(id) = ProcessId::of(process.pid())
         {
-            add(id, Signal::SIGTERM);
+            found.push(id);
         }
     }
     Ok(found)

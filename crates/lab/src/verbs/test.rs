@@ -397,6 +397,20 @@ async fn configurations(runner: &mut Runner<'_>, own: &OwnLab) {
         let spec = own.checker(runner.lab, name, checker, args).await;
         runner.step(&format!("configuration of {name}"), spec).await;
     }
+    // The receivers are named like the severities that they are for.
+    for severity in ["critical", "warning"] {
+        let args = [
+            "config",
+            "routes",
+            "test",
+            "--config.file={state}/config/alertmanager/alertmanager.yml",
+            &format!("--verify.receivers={severity}"),
+            &format!("severity={severity}"),
+        ];
+        let spec = own.checker(runner.lab, "alertmanager", "amtool", &args);
+        let name = format!("way of a {severity} alert");
+        runner.step(&name, spec.await).await;
+    }
 }
 
 /// The lab that is tested. Its place is fixed, so that a run finds what an earlier one left.

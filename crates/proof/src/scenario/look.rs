@@ -192,17 +192,25 @@ async fn follow(clients: &Clients, address: &url::Url, link: &Link) -> Result<Fo
     if is_empty(&body) {
         return Err(format!("an empty answer: {}", http::quote(&raw.body)));
     }
-    match &link.shows {
-        None => Ok(format!("{} bytes", raw.body.len()).into()),
-        Some(shows) if body.contains(shows.as_str()) => {
-            Ok(format!("{} bytes, `{shows}` among them", raw.body.len()).into())
+    let came = || {
+        let mut came = http::quote(&raw.body);
+        came.truncate(came.floor_char_boundary(KEPT));
+        came
+    };
+    let mut answer = format!("{} bytes", raw.body.len());
+    if let Some(shows) = &link.shows {
+        if !body.contains(shows.as_str()) {
+            return Err(format!("no `{shows}` in the answer: {}", came()));
         }
-        Some(shows) => {
-            let mut came = http::quote(&raw.body);
-            came.truncate(came.floor_char_boundary(KEPT));
-            Err(format!("no `{shows}` in the answer: {came}"))
-        }
+        answer.push_str(&format!(", `{shows}` among them"));
     }
+    if let Some(lacks) = &link.lacks {
+        if body.contains(lacks.as_str()) {
+            return Err(format!("`{lacks}` is in the answer: {}", came()));
+        }
+        answer.push_str(&format!(", no `{lacks}`"));
+    }
+    Ok(answer.into())
 }
 
 /// No text; or JSON that has nothing in the place where answers are.

@@ -126,12 +126,14 @@ pub struct ProfileQuestion {
     pub share: f64,
 }
 
-/// An address, and what its answer must have in it.
+/// An address, and what its answer must have in it, or must not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Link {
     pub url: Template,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shows: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
 }
 
 /// What reaches the webhook.
@@ -219,6 +221,13 @@ impl Scenario {
             .flat_map(Question::parts);
         let always = ["edge", "prometheus", "alertmanager", "webhook"];
         asked.chain(always).collect()
+    }
+
+    /// Whether this is the name of something that Prometheus is asked for.
+    #[must_use]
+    pub fn is_in_metrics(&self, name: &str) -> bool {
+        let named = self.expect.iter().find(|each| each.name == name);
+        named.is_some_and(|each| matches!(each.question, Question::Promql(_)))
     }
 
     /// Everything a run depends on. Words are not in it: they can be changed without another run.

@@ -91,8 +91,8 @@ pub fn index(natively: &[(&Scenario, &Report)], contained: &[(&Scenario, &Report
          ./lab scenario run slow-query --hold 10m    # stays broken after its walk, so long at most (else 15 minutes)\n\
          ./lab scenario release           # heals what is held and goes on; Enter in its terminal does, too\n\
          ```\n\n\
-         | incident | broken | alert | seen | fires | told | end told |\n\
-         |---|---|---|---:|---:|---:|---:|\n",
+         | incident | broken | alert | seen | in metrics | fires | told | end told |\n\
+         |---|---|---|---:|---:|---:|---:|---:|\n",
     );
     for (scenario, report) in natively {
         add(
@@ -103,15 +103,15 @@ pub fn index(natively: &[(&Scenario, &Report)], contained: &[(&Scenario, &Report
                 scenario.name,
                 cell(&scenario.broken.to_string()),
                 cell(&code(&scenario.alert.to_string())),
-                times(report)
+                times(scenario, report)
             ),
         );
     }
     add(
         &mut page,
         format_args!(
-            "\nSeconds from the fault: to the first symptom, to the alert in Prometheus, to the notification; and from the end of\n\
-             healing to the notification that says so. Of the runs in [`results/`](results), natively, the latest on {}. They vary with\n\
+            "\nSeconds from the fault: to the first symptom wherever it is, to the first in metrics, to the alert in Prometheus, to the\n\
+             notification; and from the end of healing to the notification that says so. Of the runs in [`results/`](results), natively, the latest on {}. They vary with\n\
              what burnt the budgets before, and by the intervals at which rules are evaluated (5 s; of objectives 30 s) and\n\
              notifications collected.\n",
             latest(natively)
@@ -123,8 +123,8 @@ pub fn index(natively: &[(&Scenario, &Report)], contained: &[(&Scenario, &Report
     page.push_str(
         "\n## In containers\n\n\
          The same incidents, walks and questions on the stack of `./lab up --engine compose`:\n\n\
-         | incident | seen | fires | told | end told |\n\
-         |---|---:|---:|---:|---:|\n",
+         | incident | seen | in metrics | fires | told | end told |\n\
+         |---|---:|---:|---:|---:|---:|\n",
     );
     for (scenario, report) in contained {
         add(
@@ -133,7 +133,7 @@ pub fn index(natively: &[(&Scenario, &Report)], contained: &[(&Scenario, &Report
                 "| [{}]({}.md) | {} |\n",
                 cell(&scenario.title),
                 scenario.name,
-                times(report)
+                times(scenario, report)
             ),
         );
     }
@@ -148,9 +148,10 @@ pub fn index(natively: &[(&Scenario, &Report)], contained: &[(&Scenario, &Report
 }
 
 /// From the fault to each of what follows it.
-fn times(report: &Report) -> String {
+fn times(scenario: &Scenario, report: &Report) -> String {
     let times = [
         report.detected(),
+        report.seen_first_of(|name| scenario.is_in_metrics(name)),
         report.fired(),
         report.notified(),
         report.resolved(),

@@ -156,6 +156,7 @@ struct RawQuestion {
     profile: Option<Checked<RawProfile>>,
     link: Option<Text<Template>>,
     shows: Option<Words>,
+    lacks: Option<Words>,
 }
 
 impl RawQuestion {
@@ -178,17 +179,22 @@ impl RawQuestion {
             "profile",
             self.profile.map(|profile| Question::Profile(profile.0)),
         );
-        let shows = self.shows.map(|text| text.0.0);
-        let has_shows = shows.is_some();
-        let is_link = self.link.is_some();
-        add(
-            "link",
-            self.link
-                .map(|url| Question::Link(Link { url: url.0, shows })),
-        );
-        if has_shows && !is_link {
-            return Err("expected `link` beside `shows`, found none".to_owned());
+        let [shows, lacks] = [self.shows, self.lacks].map(|text| Some(text?.0.0));
+        if self.link.is_none() {
+            for (name, given) in [("shows", &shows), ("lacks", &lacks)] {
+                if given.is_some() {
+                    return Err(format!("expected `link` beside `{name}`, found none"));
+                }
+            }
         }
+        let link = self.link.map(|url| {
+            Question::Link(Link {
+                url: url.0,
+                shows,
+                lacks,
+            })
+        });
+        add("link", link);
         match question {
             Some(question) if found.len() == 1 => Ok(question),
             None => Err(format!("expected one of {expected}, found none")),
@@ -347,6 +353,7 @@ struct RawStep {
     profile: Option<Checked<RawProfile>>,
     link: Option<Text<Template>>,
     shows: Option<Words>,
+    lacks: Option<Words>,
 }
 
 impl Check for RawStep {
@@ -360,6 +367,7 @@ impl Check for RawStep {
             profile: self.profile,
             link: self.link,
             shows: self.shows,
+            lacks: self.lacks,
         };
         Ok(Step {
             text: self.text.0.0,

@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::model::Scenario;
+
 /// A run, finished or not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -75,6 +77,8 @@ pub enum Outcome {
     Failed,
     /// It was healed before its end.
     Interrupted,
+    /// A part that it asks is not here: it did not run.
+    NotApplicable,
 }
 
 /// Something that happened.
@@ -157,6 +161,14 @@ impl Report {
         self.between(is_injected, |event| matches!(event, Event::Seen { .. }))
     }
 
+    /// From the fault to the first of these symptoms that was seen.
+    pub fn seen_first_of(&self, is_it: impl Fn(&str) -> bool) -> Option<f64> {
+        self.between(
+            is_injected,
+            |event| matches!(event, Event::Seen { name, .. } if is_it(name)),
+        )
+    }
+
     /// From the fault to the firing alert.
     #[must_use]
     pub fn fired(&self) -> Option<f64> {
@@ -188,6 +200,39 @@ impl Report {
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.at(is_injected).is_some() && self.at(|event| matches!(event, Event::Healed)).is_none()
+    }
+
+    #[must_use]
+    pub fn did_not_run(&self) -> bool {
+        self.outcome == Some(Outcome::NotApplicable)
+    }
+
+    /// The report of a scenario that cannot run here.
+    #[must_use]
+    pub fn not_applicable(scenario: &Scenario, why: String) -> Self {
+        Self {
+            phase: Phase::Done,
+            outcome: Some(Outcome::NotApplicable),
+            failures: vec![why],
+            ..Self::blank(scenario)
+        }
+    }
+
+    /// A report in which nothing has happened yet.
+    pub(super) fn blank(scenario: &Scenario) -> Self {
+        Self {
+            scenario: scenario.name.clone(),
+            title: scenario.title.clone(),
+            broken: scenario.broken.to_string(),
+            started: now(),
+            phase: Phase::Calming,
+            waiting: BTreeMap::new(),
+            timeline: Vec::new(),
+            answers: BTreeMap::new(),
+            outcome: None,
+            failures: Vec::new(),
+            ran: scenario.essence(),
+        }
     }
 
     #[must_use]

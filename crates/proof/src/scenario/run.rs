@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::hold::Hold;
 use super::load::Load;
 use super::look::{Found, look};
-use super::model::{Broken, Expectation, Scenario};
+use super::model::{Broken, Expectation, Question, Scenario};
 use super::place::{Clients, Place};
 use super::report::{Event, Moment, Outcome, Phase, Report, now};
 use super::template::{TRACE, Values};
@@ -27,6 +27,8 @@ const FORGOTTEN: Duration = Duration::from_secs(180);
 const LEAD: Duration = Duration::from_secs(6);
 /// So long a lab may take for its first good answers.
 const FIRST_ANSWERS: Duration = Duration::from_secs(30);
+/// What an earlier incident left in the metrics has left their windows by then.
+const FADED: Duration = Duration::from_secs(180);
 /// So long a step of the walk may take; what it leads to may still be on its way.
 const STEP: Duration = Duration::from_secs(30);
 
@@ -52,24 +54,6 @@ struct Run<'a> {
     report: RefCell<Report>,
 }
 
-/// A report in which nothing has happened yet.
-#[must_use]
-pub(super) fn blank(scenario: &Scenario) -> Report {
-    Report {
-        scenario: scenario.name.clone(),
-        title: scenario.title.clone(),
-        broken: scenario.broken.to_string(),
-        started: now(),
-        phase: Phase::Calming,
-        waiting: Default::default(),
-        timeline: Vec::new(),
-        answers: Default::default(),
-        outcome: None,
-        failures: Vec::new(),
-        ran: scenario.essence(),
-    }
-}
-
 /// Runs a scenario to its end; it is healed whatever happens. Whoever drops this must heal.
 ///
 /// With `hold` it stays broken after its walk, until that is released. `tell` hears of every change.
@@ -80,7 +64,7 @@ pub async fn run<E: Engine>(
     hold: Option<&Hold>,
     tell: &dyn Fn(&Report),
 ) -> Report {
-    let mut report = blank(scenario);
+    let mut report = Report::blank(scenario);
     let clients = match Clients::of(place) {
         Ok(clients) => clients,
         Err(why) => {
@@ -149,6 +133,7 @@ impl Run<'_> {
 
     async fn incident<E: Engine>(&self, engine: &E, load: &Load) -> Result<(), String> {
         self.first_answers(load).await?;
+        self.nothing_to_see().await?;
         let broken = &self.scenario.broken;
         let restart = &self.scenario.heal.restart;
         self.phase(Phase::Breaking);
@@ -264,6 +249,30 @@ impl Run<'_> {
         })
     }
 
+    /// Waits until no symptom is there: what is seen later must come from what is broken. Traces and log lines are asked
+    /// for by their time, and a profile is taken anew; metrics look back.
+    async fn nothing_to_see(&self) -> Result<(), String> {
+        let values = self.place.values();
+        let now = SystemTime::now();
+        let symptoms = self
+            .scenario
+            .expect
+            .iter()
+            .filter(|each| matches!(each.question, Question::Promql(_)) && !each.unchanged);
+        let deadline = Instant::now() + FADED;
+        for symptom in symptoms {
+            self.until(deadline, "no symptom from before", async || {
+                match self.look(&symptom.question, &values, now).await {
+                    Ok(found) => Err(format!("{}: {}", symptom.name, found.answer)),
+                    Err(_) => Ok(()),
+                }
+            })
+            .await
+            .map_err(|came| format!("seen before anything is broken: {came}"))?;
+        }
+        Ok(())
+    }
+
     /// Waits for the symptoms and for the alert at once, then looks at what should be as it was.
     /// True when the alert was told.
     async fn watch(&self, since: SystemTime) -> bool {
@@ -305,7 +314,7 @@ impl Run<'_> {
 
     async fn look(
         &self,
-        question: &super::model::Question,
+        question: &Question,
         values: &Values,
         since: SystemTime,
     ) -> Result<Found, String> {
@@ -534,7 +543,7 @@ mod tests {
             clients: Clients::of(&place).unwrap(),
             hold: Some(&hold),
             tell: &tell,
-            report: RefCell::new(blank(&scenario)),
+            report: RefCell::new(Report::blank(&scenario)),
         };
         let began = Instant::now();
         let said = async {

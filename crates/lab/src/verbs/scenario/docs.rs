@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use proof::scenario::{Place, Report, Scenario, index, page};
+use proof::scenario::{Event, Place, Report, Scenario, index, page};
 
 use super::{choose, engine};
 use crate::Lab;
@@ -119,6 +119,16 @@ fn kept(lab: &Lab, scenario: &Scenario, ran: Ran) -> Result<Report, String> {
             "{}: the scenario was changed since that run; {again} anew",
             path.display()
         ));
+    }
+    for moment in &report.timeline {
+        if let Event::Seen { name, .. } = &moment.event
+            && !scenario.expect.iter().any(|each| each.name == *name)
+        {
+            return Err(format!(
+                "{}: the scenario has no \"{name}\" any more; {again} anew",
+                path.display()
+            ));
+        }
     }
     Ok(report)
 }

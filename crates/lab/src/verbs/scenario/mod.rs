@@ -195,7 +195,14 @@ async fn run_them(
             return Err(Interrupted.into());
         }
     };
-    heal_unfinished(lab).await?;
+    // What it stopped runs again.
+    let state = match heal_unfinished(lab).await? {
+        Healed::Nothing => state,
+        Healed::ARun => lab
+            .running_anywhere()
+            .await?
+            .context("the lab does not run any more")?,
+    };
     no_flag_is_on(lab)?;
     let place = engine::place(lab, &state)?;
     can_run(&scenarios, &place, names.is_none())?;
@@ -209,6 +216,7 @@ async fn run_them(
         if let Some(why) = place.lacks(scenario) {
             lab.printer
                 .warn(format_args!("{} cannot run here: {why}", scenario.name));
+            reports.push(Report::not_applicable(scenario, why));
             continue;
         }
         let report = one(lab, &state, scenario, &place, &mut holding, &mut signals).await?;
@@ -218,21 +226,32 @@ async fn run_them(
         if keep && report.passed() {
             docs::keep(lab, &report, ran)?;
         }
+        let broken = report.is_broken();
         reports.push(report);
+        if broken {
+            // The next one would forget what is to be healed.
+            lab.printer.warn(format_args!(
+                "{} is not healed: no other is run; `./lab scenario heal` tries again",
+                scenario.name
+            ));
+            break;
+        }
     }
     if keep {
         docs::run(lab, false)?;
     }
-    let passed = reports.iter().all(Report::passed);
+    let failed = reports
+        .iter()
+        .any(|report| !report.passed() && !report.did_not_run());
     if json {
         lab.printer.json(&reports)?;
     } else if scenarios.len() > 1 {
         show::summary(lab, &reports);
     }
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
+    Ok(if failed {
         ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     })
 }
 
@@ -369,10 +388,15 @@ fn record_of(scenario: &Scenario, report: &Report) -> Record {
     }
 }
 
+enum Healed {
+    Nothing,
+    ARun,
+}
+
 /// A run that was killed has left something behind.
-async fn heal_unfinished(lab: &Lab) -> anyhow::Result<()> {
+async fn heal_unfinished(lab: &Lab) -> anyhow::Result<Healed> {
     let Some(mut record) = Record::read(lab)?.filter(|record| !record.healed) else {
-        return Ok(());
+        return Ok(Healed::Nothing);
     };
     lab.printer.note(format_args!(
         "{} was not healed when its run ended: healing it",
@@ -382,7 +406,8 @@ async fn heal_unfinished(lab: &Lab) -> anyhow::Result<()> {
     record.healed = true;
     record.process = None;
     record.report.outcome.get_or_insert(Outcome::Interrupted);
-    record.write(lab)
+    record.write(lab)?;
+    Ok(Healed::ARun)
 }
 
 async fn heal(lab: &Lab) -> anyhow::Result<ExitCode> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment};
-use proof::scenario::{Event, Moment, Phase, Report, Scenario};
+use proof::scenario::{Event, Moment, Outcome, Phase, Report, Scenario};
 
 use crate::Lab;
 use crate::printer::{self, BAD, BOLD, DIM, GOOD, WARN, duration, styled};
@@ -152,10 +152,10 @@ pub(super) fn summary(lab: &Lab, reports: &[Report]) {
         }
     }
     for report in reports {
-        let result = if report.passed() {
-            styled(GOOD, "passed")
-        } else {
-            styled(BAD, "failed")
+        let result = match report.outcome {
+            Some(Outcome::Passed) => styled(GOOD, "passed"),
+            Some(Outcome::NotApplicable) => styled(WARN, "n/a"),
+            _ => styled(BAD, "failed"),
         };
         let last = report
             .timeline
@@ -174,10 +174,15 @@ pub(super) fn summary(lab: &Lab, reports: &[Report]) {
         table.add_row(row);
     }
     lab.printer.table(&table);
-    let failed = reports.iter().filter(|report| !report.passed()).count();
+    let count = |is_it: fn(&Report) -> bool| reports.iter().filter(|each| is_it(each)).count();
+    let not_run = match count(Report::did_not_run) {
+        0 => String::new(),
+        some => format!(", {some} cannot run here"),
+    };
     lab.printer.out(format_args!(
-        "{} scenarios, {failed} failed; times are from the fault, of END TOLD from healing",
-        reports.len()
+        "{} scenarios, {} failed{not_run}; times are from the fault, of END TOLD from healing",
+        reports.len(),
+        count(|report| !report.passed() && !report.did_not_run())
     ));
 }
 

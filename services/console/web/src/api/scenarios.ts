@@ -14,7 +14,7 @@ export type Question =
   | { logs: string }
   | { traces: TraceQuestion }
   | { profile: { function: string; seconds: number; share: number } }
-  | { link: { url: string; shows?: string } };
+  | { link: { url: string; shows?: string; lacks?: string } };
 
 export interface Scenario {
   name: string;

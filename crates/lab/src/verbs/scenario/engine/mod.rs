@@ -15,7 +15,7 @@ use crate::Lab;
 use crate::compose;
 use crate::flags;
 use crate::settings::Port;
-use crate::state::{Phase, State};
+use crate::state::{ComponentState, Phase, State};
 use crate::verbs::verify::why_absent;
 use crate::versions;
 
@@ -38,11 +38,27 @@ pub(super) fn place(lab: &Lab, state: &State) -> anyhow::Result<Place> {
     for (part, port) in PARTS {
         let url = lab.url(port, Some(state))?;
         place.addresses.insert(part.to_owned(), url);
-        if let Some(why) = state.component(part).and_then(why_absent) {
+        let component = state.component(part);
+        if let Some(why) = component.and_then(|part| why_absent(part).or_else(|| away(part))) {
             place.absent.insert(part.to_owned(), why);
         }
     }
     Ok(place)
+}
+
+/// Why a part that this machine can have does not come by itself, if it does not.
+fn away(component: &ComponentState) -> Option<String> {
+    let name = &component.name;
+    match component.phase {
+        Phase::Stopped => Some(format!(
+            "it is stopped; `./lab start {name}` brings it back"
+        )),
+        Phase::Failed => Some(format!(
+            "it failed: {}",
+            component.detail.as_deref().unwrap_or("no reason told")
+        )),
+        _ => None,
+    }
 }
 
 /// Where everything is by default, for pages that are true on every machine.
