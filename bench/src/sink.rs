@@ -83,8 +83,7 @@ async fn serve(listener: std::net::TcpListener, counted: Counted) -> anyhow::Res
         let answer = service_fn(move |request: Request| {
             let counter = counter.clone();
             async move {
-                let mut grpc =
-                    Grpc::new(ProstCodec::default()).max_decoding_message_size(LARGEST);
+                let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(LARGEST);
                 Ok::<_, Infallible>(grpc.unary(counter, request).await)
             }
         });
