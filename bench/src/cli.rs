@@ -68,8 +68,8 @@ struct Main {
     /// How often every configuration is measured
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// How long each load lasts
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
+    /// How many seconds each load lasts
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// Only these configurations
     #[arg(long, value_delimiter = ',', value_parser = config::parse)]
@@ -95,7 +95,7 @@ enum What {
         /// Only these configurations
         #[arg(long, value_delimiter = ',', value_parser = config::parse, default_values = ["off", "all", "go", "python"])]
         configs: Vec<&'static Config>,
-        /// How long each load lasts
+        /// How many seconds each load lasts
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
     },
