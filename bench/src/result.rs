@@ -38,7 +38,7 @@ pub(crate) struct Run {
 }
 
 /// One run of the load.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Load {
     /// `10`, `64`: saturated with so many connections; `fixed`: that rate.
     pub(crate) name: String,
@@ -221,6 +221,14 @@ pub(crate) struct Soak {
 }
 
 impl Soak {
+    /// As many requests as were answered, at no rate.
+    pub(crate) fn is_saturated(&self) -> bool {
+        self.run
+            .loads
+            .iter()
+            .all(|load| load.asked_per_second.is_none())
+    }
+
     /// How it was loaded, for a person.
     pub(crate) fn load(&self) -> String {
         let load = self.run.loads.first();
