@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::config::{self, Chain};
-use crate::counters::Counters;
+use crate::counters::{Counters, Dropped};
 use crate::goals::Goal;
 use crate::machine::Machine;
 use crate::process::Memory;
@@ -83,6 +83,9 @@ pub(crate) struct Count {
     /// Spans that are missing: expected or received, and not stored.
     pub(crate) spans_lost: u64,
     pub(crate) logs_lost: u64,
+    /// What edge and users counted as dropped themselves; `None`: they did not tell.
+    #[serde(default)]
+    pub(crate) dropped: Option<Dropped>,
 }
 
 /// Values of one configuration and one load, over the rounds.

@@ -354,20 +354,26 @@ impl Soak {
                 "errors",
                 "spans stored",
                 "spans lost",
+                "counted as dropped",
                 "log records stored",
                 "log records lost",
+                "counted as dropped",
             ],
         );
+        let counted =
+            |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| whole(value as f64));
         counts.rows.push(
             [
-                count.answered,
-                count.errors,
-                count.counters.spans_stored,
-                count.spans_lost,
-                count.counters.logs_stored,
-                count.logs_lost,
+                Some(count.answered),
+                Some(count.errors),
+                Some(count.counters.spans_stored),
+                Some(count.spans_lost),
+                count.dropped.map(|dropped| dropped.spans),
+                Some(count.counters.logs_stored),
+                Some(count.logs_lost),
+                count.dropped.map(|dropped| dropped.logs),
             ]
-            .map(|value| whole(value as f64))
+            .map(counted)
             .into(),
         );
         vec![table, counts]
