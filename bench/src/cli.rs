@@ -122,7 +122,7 @@ enum What {
         /// How many are under way at once
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
         connections: u32,
-        /// Only these configurations [default: all of the Rust chain]
+        /// Only these configurations [default: those of the Rust chain that differ in what they do]
         #[arg(long, value_delimiter = ',', value_parser = config::parse)]
         configs: Vec<&'static Config>,
         /// Where callgrind's files go, for `callgrind_annotate` [default: target/bench/callgrind]
@@ -247,11 +247,7 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
             configs,
             keep,
         }) => {
-            let mut chosen = compare::choose(configs, &[Chain::Rust]);
-            // Which processor an instruction ran on makes no difference.
-            chosen.retain(|config| {
-                !config.split || configs.iter().any(|named| named.name == config.name)
-            });
+            let chosen = countable(configs);
             if chosen.is_empty() {
                 bail!(
                     "instructions are counted for the Rust chain only: none of its configurations was named"
@@ -285,6 +281,16 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
         }
         Some(What::Plot { .. }) => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// What instructions are counted for. Which processor one ran on and who takes the telemetry make no
+/// difference: such configurations are counted where they are named.
+fn countable(named: &[&'static Config]) -> Vec<&'static Config> {
+    let mut chosen = compare::choose(named, &[Chain::Rust]);
+    if named.is_empty() {
+        chosen.retain(|config| !config.split && !config.remote);
+    }
+    chosen
 }
 
 async fn compared(
@@ -556,11 +562,12 @@ fn code(findings: &[Finding]) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::Path;
 
     use clap::CommandFactory as _;
 
     use super::*;
-    use crate::result::{Count, Flat, Load};
+    use crate::result::{Count, Flat, Instructions, Load};
 
     #[test]
     fn the_command_line_is_sound() {
@@ -601,6 +608,20 @@ mod tests {
             memory: BTreeMap::new(),
             count,
         }
+    }
+
+    #[test]
+    fn the_committed_instructions_are_what_the_command_counts() {
+        let names = |configs: Vec<&'static Config>| -> Vec<_> {
+            configs.iter().map(|config| config.name).collect()
+        };
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let file = docs::results(&root).join("instructions.json");
+        let kept: Instructions = result::read(&file).unwrap().unwrap();
+        let counted: Vec<_> = kept.rows.iter().map(|row| row.config.as_str()).collect();
+        assert_eq!(names(countable(&[])), counted);
+        let remote = config::by_name(config::REMOTE).unwrap();
+        assert_eq!(names(countable(&[remote])), [config::REMOTE]);
     }
 
     #[test]
