@@ -89,6 +89,9 @@ struct Main {
 enum What {
     /// With 10, 100 and 1,000 connections
     Growth {
+        /// How often each configuration is measured with each number
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
         /// How many connections
         #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1000], value_parser = clap::value_parser!(u32).range(1..=10_000))]
         connections: Vec<u32>,
@@ -207,6 +210,7 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
     match &cli.what {
         None => compared(&cli.main, &cli.common, paths, printer).await,
         Some(What::Growth {
+            rounds,
             connections,
             configs,
             seconds,
@@ -214,7 +218,8 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
             let session = Session::open(cli, paths, printer, configs).await?;
             let machine = session.machine().await;
             let time = Duration::from_secs(*seconds);
-            let growth = growth::run(&session.bench(), configs, connections, time, machine).await?;
+            let bench = session.bench();
+            let growth = growth::run(&bench, configs, connections, *rounds, time, machine).await?;
             session
                 .close("growth", &growth, &growth.tables(), losses(&growth.runs))
                 .await
@@ -583,6 +588,7 @@ mod tests {
             &["bench", "soak", "--minutes=ten"],
             &["bench", "--quick", "--rounds=2"],
             &["bench", "growth", "--connections=0"],
+            &["bench", "growth", "--rounds=0"],
         ] {
             assert!(Cli::try_parse_from(args).is_err(), "{args:?}");
         }
