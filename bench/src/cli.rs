@@ -1,5 +1,5 @@
-//! The command line. Exit codes: 0 measured; 1 failed, or requests or their telemetry were lost;
-//! 2 wrong request; 130 Ctrl-C.
+//! The command line. Exit codes: 0 measured; 1 failed, or requests or their telemetry were lost, or memory grew
+//! in a soak at a rate; 2 wrong request; 130 Ctrl-C.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use crate::load::Bench;
 use crate::machine::{self, Machine};
 use crate::printer::Printer;
 use crate::processors::Awake;
-use crate::result::{self, Compare, Run};
+use crate::result::{self, Compare, Run, Soak};
 use crate::sink::Sink;
 use crate::tables::Table;
 use crate::wrk::{Shape, Wrk};
@@ -36,7 +36,7 @@ use crate::{docs, growth, instructions, peers, soak};
 )]
 #[command(
     after_help = "LAB_PORT_OFFSET (default 1400) moves the ports of the bench's lab.\n\
-    Exit codes: 0 measured, 1 failed or something was lost, 2 wrong request, 130 Ctrl-C."
+    Exit codes: 0 measured, 1 failed, something was lost or a soak was not flat, 2 wrong request, 130 Ctrl-C."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -68,8 +68,8 @@ struct Main {
     /// How often every configuration is measured
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// How long each load lasts
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
+    /// How many seconds each load lasts
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// Only these configurations
     #[arg(long, value_delimiter = ',', value_parser = config::parse)]
@@ -89,13 +89,16 @@ struct Main {
 enum What {
     /// With 10, 100 and 1,000 connections
     Growth {
+        /// How often each configuration is measured with each number
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
         /// How many connections
         #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1000], value_parser = clap::value_parser!(u32).range(1..=10_000))]
         connections: Vec<u32>,
         /// Only these configurations
         #[arg(long, value_delimiter = ',', value_parser = config::parse, default_values = ["off", "all", "go", "python"])]
         configs: Vec<&'static Config>,
-        /// How long each load lasts
+        /// How many seconds each load lasts
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
     },
@@ -122,7 +125,7 @@ enum What {
         /// How many are under way at once
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
         connections: u32,
-        /// Only these configurations [default: all of the Rust chain]
+        /// Only these configurations [default: those of the Rust chain that differ in what they do]
         #[arg(long, value_delimiter = ',', value_parser = config::parse)]
         configs: Vec<&'static Config>,
         /// Where callgrind's files go, for `callgrind_annotate` [default: target/bench/callgrind]
@@ -207,6 +210,7 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
     match &cli.what {
         None => compared(&cli.main, &cli.common, paths, printer).await,
         Some(What::Growth {
+            rounds,
             connections,
             configs,
             seconds,
@@ -214,9 +218,10 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
             let session = Session::open(cli, paths, printer, configs).await?;
             let machine = session.machine().await;
             let time = Duration::from_secs(*seconds);
-            let growth = growth::run(&session.bench(), configs, connections, time, machine).await?;
+            let bench = session.bench();
+            let growth = growth::run(&bench, configs, connections, *rounds, time, machine).await?;
             session
-                .close("growth", &growth, &growth.tables(), &growth.runs)
+                .close("growth", &growth, &growth.tables(), losses(&growth.runs))
                 .await
         }
         Some(What::Soak {
@@ -237,9 +242,9 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
             let session = Session::open(cli, paths, printer, &[*config]).await?;
             let machine = session.machine().await;
             let soak = soak::run(&session.bench(), config, *minutes, shape, machine).await?;
-            session
-                .close(name, &soak, &soak.tables(), std::slice::from_ref(&soak.run))
-                .await
+            let mut findings = losses(std::slice::from_ref(&soak.run));
+            findings.extend(growing(&soak));
+            session.close(name, &soak, &soak.tables(), findings).await
         }
         Some(What::Instructions {
             requests,
@@ -247,11 +252,7 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
             configs,
             keep,
         }) => {
-            let mut chosen = compare::choose(configs, &[Chain::Rust]);
-            // Which processor an instruction ran on makes no difference.
-            chosen.retain(|config| {
-                !config.split || configs.iter().any(|named| named.name == config.name)
-            });
+            let chosen = countable(configs);
             if chosen.is_empty() {
                 bail!(
                     "instructions are counted for the Rust chain only: none of its configurations was named"
@@ -275,11 +276,26 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
             .await?;
             printer.note(format_args!("callgrind's files are in {}", keep.display()));
             session
-                .close("instructions", &instructions, &instructions.tables(), &[])
+                .close(
+                    "instructions",
+                    &instructions,
+                    &instructions.tables(),
+                    Vec::new(),
+                )
                 .await
         }
         Some(What::Plot { .. }) => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// What instructions are counted for. Which processor one ran on and who takes the telemetry make no
+/// difference: such configurations are counted where they are named.
+fn countable(named: &[&'static Config]) -> Vec<&'static Config> {
+    let mut chosen = compare::choose(named, &[Chain::Rust]);
+    if named.is_empty() {
+        chosen.retain(|config| !config.split && !config.remote);
+    }
+    chosen
 }
 
 async fn compared(
@@ -324,7 +340,7 @@ async fn compared(
     let compare: Compare = compare::run(&session.bench(), &plan, machine).await?;
     let name = if args.quick { "quick" } else { "main" };
     session
-        .close(name, &compare, &compare.tables(), &compare.runs)
+        .close(name, &compare, &compare.tables(), losses(&compare.runs))
         .await
 }
 
@@ -441,7 +457,7 @@ impl<'a> Session<'a> {
         name: &str,
         result: &impl Serialize,
         tables: &[Table],
-        runs: &[Run],
+        findings: Vec<Finding>,
     ) -> anyhow::Result<ExitCode> {
         self.printer.clear();
         self.lab.stop().await?;
@@ -463,7 +479,7 @@ impl<'a> Session<'a> {
             result::write(&kept, result)?;
             docs::make(&self.paths.root, self.printer, false)?;
         }
-        Ok(verdict(self.printer, runs))
+        Ok(verdict(self.printer, &findings))
     }
 }
 
@@ -471,34 +487,92 @@ fn styled_title(title: &str) -> String {
     crate::printer::styled(anstyle::Style::new().bold().underline(), title)
 }
 
+/// What a result says against itself.
+#[derive(Debug, PartialEq)]
+enum Finding {
+    /// The measurement has failed.
+    Failed(String),
+    /// Was to be expected, and is told.
+    Expected(String),
+}
+
 /// A measurement in which requests or their telemetry were lost has failed. The SDK's processors
 /// drop what their queue cannot hold, which is what they are there to show; the peers are others' work.
-fn verdict(printer: &Printer, runs: &[Run]) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    for run in runs {
+fn losses(runs: &[Run]) -> Vec<Finding> {
+    let lossy = runs.iter().filter(|run| {
         let count = run.count;
-        if count.errors + count.spans_lost + count.logs_lost == 0 {
-            continue;
-        }
-        let what = format!(
-            "{}, round {}: {} errors, {} spans and {} log records lost of {} answered requests",
-            run.config, run.round, count.errors, count.spans_lost, count.logs_lost, count.answered
-        );
-        if run.chain == Chain::Rust && run.config != "sdk" {
-            printer.error(what);
-            code = ExitCode::FAILURE;
-        } else {
-            printer.note(what);
+        count.errors + count.spans_lost + count.logs_lost > 0
+    });
+    lossy
+        .map(|run| {
+            let count = run.count;
+            let what = format!(
+                "{}, round {}: {} errors, {} spans and {} log records lost of {} answered requests",
+                run.config,
+                run.round,
+                count.errors,
+                count.spans_lost,
+                count.logs_lost,
+                count.answered
+            );
+            if run.chain == Chain::Rust && run.config != "sdk" {
+                Finding::Failed(what)
+            } else {
+                Finding::Expected(what)
+            }
+        })
+        .collect()
+}
+
+/// A soak in which memory grew has failed. Under overload queues fill up to their bound, which may
+/// come after the soak's end.
+fn growing(soak: &Soak) -> Vec<Finding> {
+    let grown = soak.services.iter().filter(|(_, flat)| !flat.flat);
+    grown
+        .map(|(name, flat)| {
+            let what = format!(
+                "{name} grew from {:.1} MB after a quarter of the time to {:.1} MB at the end",
+                flat.at_quarter, flat.at_end
+            );
+            if soak.is_saturated() {
+                Finding::Expected(format!(
+                    "{what}: expected under overload until its queues are full"
+                ))
+            } else {
+                Finding::Failed(format!("{what}: it should have stayed flat"))
+            }
+        })
+        .collect()
+}
+
+fn verdict(printer: &Printer, findings: &[Finding]) -> ExitCode {
+    for finding in findings {
+        match finding {
+            Finding::Failed(what) => printer.error(what),
+            Finding::Expected(what) => printer.note(what),
         }
     }
-    code
+    code(findings)
+}
+
+fn code(findings: &[Finding]) -> ExitCode {
+    let failed = |finding| matches!(finding, &Finding::Failed(_));
+    if findings.iter().any(failed) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::result::{Count, Flat, Instructions, Load};
 
     #[test]
     fn the_command_line_is_sound() {
@@ -514,6 +588,7 @@ mod tests {
             &["bench", "soak", "--minutes=ten"],
             &["bench", "--quick", "--rounds=2"],
             &["bench", "growth", "--connections=0"],
+            &["bench", "growth", "--rounds=0"],
         ] {
             assert!(Cli::try_parse_from(args).is_err(), "{args:?}");
         }
@@ -524,5 +599,95 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(args).is_ok(), "{args:?}");
         }
+    }
+
+    fn run(config: &str, count: Count, asked_per_second: Option<f64>) -> Run {
+        let config = config::by_name(config).unwrap();
+        Run {
+            config: config.name.to_owned(),
+            chain: config.chain,
+            round: 1,
+            loads: vec![Load {
+                asked_per_second,
+                ..Load::default()
+            }],
+            memory: BTreeMap::new(),
+            count,
+        }
+    }
+
+    #[test]
+    fn the_committed_instructions_are_what_the_command_counts() {
+        let names = |configs: Vec<&'static Config>| -> Vec<_> {
+            configs.iter().map(|config| config.name).collect()
+        };
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let file = docs::results(&root).join("instructions.json");
+        let kept: Instructions = result::read(&file).unwrap().unwrap();
+        let counted: Vec<_> = kept.rows.iter().map(|row| row.config.as_str()).collect();
+        assert_eq!(names(countable(&[])), counted);
+        let remote = config::by_name(config::REMOTE).unwrap();
+        assert_eq!(names(countable(&[remote])), [config::REMOTE]);
+    }
+
+    #[test]
+    fn loss_fails_where_it_is_ours() {
+        let lossy = Count {
+            answered: 100,
+            spans_lost: 7,
+            ..Count::default()
+        };
+        let runs = [
+            run(config::ALL, Count::default(), None),
+            run(config::ALL, lossy, None),
+            run("sdk", lossy, None),
+            run(config::GO, lossy, None),
+        ];
+        let findings = losses(&runs);
+        let [
+            Finding::Failed(what),
+            Finding::Expected(_),
+            Finding::Expected(_),
+        ] = findings.as_slice()
+        else {
+            panic!("{findings:?}");
+        };
+        assert!(what.contains("7 spans and 0 log records lost"), "{what}");
+        assert_eq!(code(&findings), ExitCode::FAILURE);
+        assert_eq!(code(&losses(&runs[2..])), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn a_soak_that_grows_fails_unless_it_is_overload() {
+        let soak = |asked_per_second| Soak {
+            machine: Machine::default(),
+            config: config::ALL.to_owned(),
+            minutes: 1.0,
+            run: run(config::ALL, Count::default(), asked_per_second),
+            samples: Vec::new(),
+            services: [("edge", 20.0, true), ("users", 50.0, false)]
+                .map(|(name, at_end, flat)| {
+                    let flat = Flat {
+                        at_quarter: 20.0,
+                        at_end,
+                        slope_mb_an_hour: 0.0,
+                        flat,
+                    };
+                    (name.to_owned(), flat)
+                })
+                .into(),
+        };
+        let findings = growing(&soak(Some(1000.0)));
+        let [Finding::Failed(what)] = findings.as_slice() else {
+            panic!("{findings:?}");
+        };
+        assert!(what.starts_with("users grew from 20.0 MB"), "{what}");
+        assert_eq!(code(&findings), ExitCode::FAILURE);
+        let findings = growing(&soak(None));
+        let [Finding::Expected(what)] = findings.as_slice() else {
+            panic!("{findings:?}");
+        };
+        assert!(what.starts_with("users grew from 20.0 MB"), "{what}");
+        assert_eq!(code(&findings), ExitCode::SUCCESS);
     }
 }

@@ -48,6 +48,13 @@ pub(crate) fn choose(named: &[&'static Config], chains: &[Chain]) -> Vec<&'stati
         .collect()
 }
 
+/// The order of a round: each begins with another one. Whatever drifts during a round (heat, neighbours,
+/// full tables) meets another one first.
+pub(crate) fn rotated<T>(all: &[T], round: u32, rounds: u32) -> impl Iterator<Item = &T> {
+    let start = (round as usize - 1) * all.len() / rounds.max(1) as usize;
+    all.iter().cycle().skip(start).take(all.len())
+}
+
 pub(crate) async fn run(
     bench: &Bench<'_>,
     plan: &Plan,
@@ -70,10 +77,7 @@ pub(crate) async fn run(
     bench.printer.plan(round * plan.rounds);
     let mut runs = Vec::new();
     for round in 1..=plan.rounds {
-        // Whatever drifts during a round (heat, neighbours, full tables) meets another one first.
-        let start = (round as usize - 1) * configs.len() / plan.rounds.max(1) as usize;
-        let order = configs.iter().cycle().skip(start).take(configs.len());
-        for config in order {
+        for config in rotated(&configs, round, plan.rounds) {
             let label = format!("round {round} of {}, ", plan.rounds);
             let run = bench
                 .run(config, round, &label, plan.warm_up, &plan.ways(config))
@@ -110,6 +114,14 @@ mod tests {
         );
         let names: Vec<_> = named.iter().map(|config| config.name).collect();
         assert_eq!(names, ["off", "all"]);
+    }
+
+    #[test]
+    fn each_round_begins_with_another_one() {
+        let order = |round| -> Vec<_> { rotated(&["a", "b", "c"], round, 3).copied().collect() };
+        assert_eq!(order(1), ["a", "b", "c"]);
+        assert_eq!(order(2), ["b", "c", "a"]);
+        assert_eq!(order(3), ["c", "a", "b"]);
     }
 
     #[test]

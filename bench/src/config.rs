@@ -134,7 +134,7 @@ pub(crate) static CONFIGS: [Config; 16] = [
     },
     Config {
         name: ALL,
-        what: "and exemplars: all signals, as the lab ships",
+        what: "and exemplars: all signals but profiles",
         env: &[NO_PROFILES],
         edge: PUSHED,
         users: SCRAPED,

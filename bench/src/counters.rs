@@ -1,10 +1,12 @@
-//! Counters of the Collector and the backends, from the pages that Prometheus scrapes.
+//! Counters of the Collector, the backends and the services, from the pages that Prometheus scrapes.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::chain::Ports;
 use crate::lab::Lab;
 use crate::sink::Sink;
 
@@ -121,6 +123,68 @@ pub(crate) async fn quiet(
     Ok(true)
 }
 
+/// What the services say they dropped because a queue was full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Dropped {
+    pub(crate) spans: u64,
+    pub(crate) logs: u64,
+}
+
+const SPANS_PROCESSED: &str = "otel_sdk_processor_span_processed_total";
+const LOGS_PROCESSED: &str = "otel_sdk_processor_log_processed_total";
+const QUEUE_FULL: &str = "error_type=\"queue_full\"";
+
+impl Dropped {
+    /// What a page tells in series that were not there before; `None` where it tells nothing.
+    fn read(page: &str, label: &str, before: &BTreeSet<String>) -> Option<Self> {
+        let count = |name| {
+            let new = samples(page, name).filter(|(labels, _)| {
+                labels.contains(QUEUE_FULL) && labels.contains(label) && !before.contains(*labels)
+            });
+            let values: Vec<f64> = new.map(|(_, value)| value).collect();
+            (!values.is_empty()).then(|| values.iter().sum::<f64>() as u64)
+        };
+        Some(Self {
+            spans: count(SPANS_PROCESSED)?,
+            logs: count(LOGS_PROCESSED)?,
+        })
+    }
+}
+
+/// Edge pushes to the Collector, whose page holds other edges, too: the lab's own, and those measured before.
+pub(crate) struct Pushed(BTreeSet<String>);
+
+impl Pushed {
+    const JOB: &str = "job=\"edge\"";
+
+    /// Before the measured edge starts.
+    pub(crate) async fn before(lab: &Lab) -> anyhow::Result<Self> {
+        let page = Self::page(lab).await?;
+        let labels = samples(&page, SPANS_PROCESSED).chain(samples(&page, LOGS_PROCESSED));
+        Ok(Self(labels.map(|(labels, _)| labels.to_owned()).collect()))
+    }
+
+    /// After it stopped: the last it does is to push.
+    pub(crate) async fn edge(&self, lab: &Lab) -> anyhow::Result<Option<Dropped>> {
+        Ok(Dropped::read(&Self::page(lab).await?, Self::JOB, &self.0))
+    }
+
+    async fn page(lab: &Lab) -> anyhow::Result<String> {
+        page(lab, "OTELCOL_PROMETHEUS_PORT", "the Collector").await
+    }
+}
+
+/// What users drops is on its own page, while it runs and where it has one.
+pub(crate) async fn users(lab: &Lab, ports: Ports) -> anyhow::Result<Option<Dropped>> {
+    let url = format!("http://127.0.0.1:{}/metrics", ports.users);
+    let answer = lab.http.get(&url).send().await;
+    let answer = answer.with_context(|| format!("users does not answer {url}"))?;
+    if !answer.status().is_success() {
+        return Ok(None);
+    }
+    Ok(Dropped::read(&answer.text().await?, "", &BTreeSet::new()))
+}
+
 async fn page(lab: &Lab, port: &str, who: &str) -> anyhow::Result<String> {
     let url = format!("http://127.0.0.1:{}/metrics", lab.port(port)?);
     let answer = lab.http.get(&url).send().await.with_context(|| {
@@ -140,19 +204,26 @@ async fn page(lab: &Lab, port: &str, who: &str) -> anyhow::Result<String> {
 
 /// The sum of the samples of one name whose labels hold a text.
 fn sum(page: &str, name: &str, label: &str) -> u64 {
-    page.lines()
-        .filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let (labels, value) = match rest.strip_prefix('{') {
-                Some(rest) => rest.rsplit_once('}')?,
-                None => ("", rest),
-            };
-            if !labels.contains(label) || !value.starts_with(' ') {
-                return None;
-            }
-            value.split_whitespace().next()?.parse::<f64>().ok()
-        })
+    samples(page, name)
+        .filter(|(labels, _)| labels.contains(label))
+        .map(|(_, value)| value)
         .sum::<f64>() as u64
+}
+
+/// The samples of one name: labels and value.
+fn samples<'a>(page: &'a str, name: &str) -> impl Iterator<Item = (&'a str, f64)> {
+    page.lines().filter_map(move |line| {
+        let rest = line.strip_prefix(name)?;
+        let (labels, value) = match rest.strip_prefix('{') {
+            Some(rest) => rest.rsplit_once('}')?,
+            None => ("", rest),
+        };
+        if !value.starts_with(' ') {
+            return None;
+        }
+        let value = value.split_whitespace().next()?.parse().ok()?;
+        Some((labels, value))
+    })
 }
 
 #[cfg(test)]
@@ -170,6 +241,34 @@ mod tests {
         assert_eq!(sum(page, "spans_total", ""), 42);
         assert_eq!(sum(page, "plain", ""), 3);
         assert_eq!(sum(page, "absent", ""), 0);
+    }
+
+    #[test]
+    fn dropped_is_what_the_measured_services_say() {
+        let users = "otel_sdk_processor_span_processed_total{} 90\n\
+            otel_sdk_processor_span_processed_total{error_type=\"queue_full\"} 7\n\
+            otel_sdk_processor_log_processed_total{error_type=\"queue_full\"} 0\n";
+        let none = BTreeSet::new();
+        let dropped = Dropped::read(users, "", &none).unwrap();
+        assert_eq!((dropped.spans, dropped.logs), (7, 0));
+        assert_eq!(Dropped::read("plain 3\n", "", &none), None);
+
+        let pushed = |instance: &str, spans: u64| {
+            let labels = format!("error_type=\"queue_full\",instance=\"{instance}\",job=\"edge\"");
+            let page = format!(
+                "otel_sdk_processor_span_processed_total{{{labels}}} {spans}\n\
+                otel_sdk_processor_log_processed_total{{{labels}}} 3\n"
+            );
+            (page, labels)
+        };
+        let (idle, labels) = pushed("idle", 100);
+        let (measured, _) = pushed("measured", 20);
+        let before = BTreeSet::from([labels]);
+        let page = idle.clone() + &measured;
+        let dropped = Dropped::read(&page, Pushed::JOB, &before).unwrap();
+        assert_eq!((dropped.spans, dropped.logs), (20, 3));
+        // It did not push: nothing is known, which is not nothing.
+        assert_eq!(Dropped::read(&idle, Pushed::JOB, &before), None);
     }
 
     #[test]

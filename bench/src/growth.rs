@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::compare;
 use crate::config::Config;
 use crate::load::{AROUND, Bench, Way};
 use crate::machine::Machine;
@@ -13,6 +14,7 @@ pub(crate) async fn run(
     bench: &Bench<'_>,
     configs: &[&'static Config],
     connections: &[u32],
+    rounds: u32,
     time: Duration,
     machine: Machine,
 ) -> anyhow::Result<Growth> {
@@ -27,17 +29,25 @@ pub(crate) async fn run(
             }
         }
     }
-    let count = u32::try_from(measured.len() * connections.len()).unwrap_or(u32::MAX);
-    bench.printer.plan((warm_up + AROUND + time) * count);
+    let cells: Vec<(&Config, u32)> = measured
+        .iter()
+        .flat_map(|config| connections.iter().map(|number| (*config, *number)))
+        .collect();
+    let count = u32::try_from(cells.len()).unwrap_or(u32::MAX);
+    bench
+        .printer
+        .plan((warm_up + AROUND + time) * count * rounds);
     let mut runs = Vec::new();
-    for config in measured {
-        for connections in connections {
+    for round in 1..=rounds {
+        for (config, connections) in compare::rotated(&cells, round, rounds) {
+            let label = format!("round {round} of {rounds}, ");
             let ways = [Way::saturated(*connections, time)];
-            runs.push(bench.run(config, 1, "", warm_up, &ways).await?);
+            runs.push(bench.run(config, round, &label, warm_up, &ways).await?);
         }
     }
     Ok(Growth {
         machine,
+        rounds,
         seconds: time.as_secs(),
         runs,
         skipped,

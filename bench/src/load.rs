@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::chain::{self, Ports, Programs, Running};
 use crate::config::Config;
-use crate::counters::{self, Counters, Place};
+use crate::counters::{self, Counters, Dropped, Place, Pushed};
 use crate::lab::Lab;
 use crate::printer::Printer;
 use crate::process::Table;
@@ -153,6 +153,7 @@ impl Bench<'_> {
             .step(format_args!("{label}{}: starting", config.name));
         let place = self.place(config);
         let before = place.read().await?;
+        let pushed = Pushed::before(self.lab).await?;
         let mut running = self.start(config).await?;
         let mut count = Count {
             // `chain::start` asked once.
@@ -177,10 +178,17 @@ impl Bench<'_> {
             self.printer.planned_done(way.time);
         }
         let memory = running.memory();
+        let by_users = counters::users(self.lab, running.ports).await?;
         running.stop().await?;
+        let by_edge = pushed.edge(self.lab).await?;
         self.lab.check_backends().await?;
         let after = counters::settled(place, before, SETTLE).await?;
         count.counters = after.since(before);
+        // Half of it would look like all of it.
+        count.dropped = by_edge.zip(by_users).map(|(edge, users)| Dropped {
+            spans: edge.spans + users.spans,
+            logs: edge.logs + users.logs,
+        });
         finish(&mut count, config);
         self.printer.planned_done(warm_up + AROUND);
         Ok(Run {

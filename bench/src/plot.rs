@@ -287,16 +287,14 @@ struct Lines {
 
 fn grown(growth: &Growth) -> Lines {
     let mut lines: Vec<Line> = Vec::new();
-    for run in &growth.runs {
-        for load in &run.loads {
-            let point = (f64::from(load.connections), load.per_second);
-            match lines.iter_mut().find(|line| line.name == run.config) {
-                Some(line) => line.points.push(point),
-                None => lines.push(Line {
-                    name: run.config.clone(),
-                    points: vec![point],
-                }),
-            }
+    for grown in growth.grown() {
+        let point = (f64::from(grown.connections), grown.row.per_second.median);
+        match lines.iter_mut().find(|line| line.name == grown.config) {
+            Some(line) => line.points.push(point),
+            None => lines.push(Line {
+                name: grown.config.to_owned(),
+                points: vec![point],
+            }),
         }
     }
     Lines {

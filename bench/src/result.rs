@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::config::{self, Chain};
-use crate::counters::Counters;
+use crate::counters::{Counters, Dropped};
 use crate::goals::Goal;
 use crate::machine::Machine;
 use crate::process::Memory;
@@ -38,7 +38,7 @@ pub(crate) struct Run {
 }
 
 /// One run of the load.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Load {
     /// `10`, `64`: saturated with so many connections; `fixed`: that rate.
     pub(crate) name: String,
@@ -83,6 +83,13 @@ pub(crate) struct Count {
     /// Spans that are missing: expected or received, and not stored.
     pub(crate) spans_lost: u64,
     pub(crate) logs_lost: u64,
+    /// What edge and users counted as dropped themselves; `None`: they did not tell.
+    #[serde(default)]
+    pub(crate) dropped: Option<Dropped>,
+}
+
+fn peak<'a>(runs: impl Iterator<Item = &'a Run>, service: &str) -> Option<Spread> {
+    Spread::of(runs.filter_map(|run| Some(run.memory.get(service)?.peak as f64)))
 }
 
 /// Values of one configuration and one load, over the rounds.
@@ -93,6 +100,19 @@ pub(crate) struct Row {
     pub(crate) p50_ms: Spread,
     pub(crate) p99_ms: Spread,
     pub(crate) wait_us: Option<Spread>,
+}
+
+impl Row {
+    fn of<'a>(loads: impl Iterator<Item = &'a Load> + Clone) -> Option<Self> {
+        let spread = |value: fn(&Load) -> f64| Spread::of(loads.clone().map(value));
+        Some(Self {
+            per_second: spread(|load| load.per_second)?,
+            cpu_us: spread(Load::services_cpu_us)?,
+            p50_ms: spread(|load| load.p50_ms)?,
+            p99_ms: spread(|load| load.p99_ms)?,
+            wait_us: Spread::of(loads.clone().filter_map(|load| load.wait_us)),
+        })
+    }
 }
 
 impl Compare {
@@ -119,7 +139,7 @@ impl Compare {
         &'a self,
         config: &'a str,
         load: &'a str,
-    ) -> impl Iterator<Item = (u32, &'a Load)> {
+    ) -> impl Iterator<Item = (u32, &'a Load)> + Clone {
         self.runs
             .iter()
             .filter(move |run| run.config == config)
@@ -132,16 +152,7 @@ impl Compare {
     }
 
     pub(crate) fn row(&self, config: &str, load: &str) -> Option<Row> {
-        let spread = |value: fn(&Load) -> f64| {
-            Spread::of(self.of(config, load).map(|(_, load)| value(load)))
-        };
-        Some(Row {
-            per_second: spread(|load| load.per_second)?,
-            cpu_us: spread(Load::services_cpu_us)?,
-            p50_ms: spread(|load| load.p50_ms)?,
-            p99_ms: spread(|load| load.p99_ms)?,
-            wait_us: Spread::of(self.of(config, load).filter_map(|(_, load)| load.wait_us)),
-        })
+        Row::of(self.of(config, load).map(|(_, load)| load))
     }
 
     /// One configuration against another one, round by round.
@@ -168,12 +179,7 @@ impl Compare {
 
     /// The most memory a service ever had, over the rounds.
     pub(crate) fn peak(&self, config: &str, service: &str) -> Option<Spread> {
-        Spread::of(
-            self.runs
-                .iter()
-                .filter(|run| run.config == config)
-                .filter_map(|run| Some(run.memory.get(service)?.peak as f64)),
-        )
+        peak(self.runs.iter().filter(|run| run.config == config), service)
     }
 
     /// Counts of a configuration, all rounds together.
@@ -204,9 +210,61 @@ impl Compare {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Growth {
     pub(crate) machine: Machine,
+    /// There was one before there were rounds.
+    #[serde(default = "one")]
+    pub(crate) rounds: u32,
     pub(crate) seconds: u64,
+    /// Each of them with one load.
     pub(crate) runs: Vec<Run>,
     pub(crate) skipped: BTreeMap<String, String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// One configuration with one number of connections, over the rounds.
+#[derive(Debug)]
+pub(crate) struct Grown<'a> {
+    pub(crate) config: &'a str,
+    pub(crate) connections: u32,
+    pub(crate) row: Row,
+    pub(crate) errors: u64,
+    pub(crate) edge_peak: Option<Spread>,
+    pub(crate) users_peak: Option<Spread>,
+}
+
+impl Growth {
+    /// In the order of the first round.
+    pub(crate) fn grown(&self) -> Vec<Grown<'_>> {
+        let measured = || {
+            self.runs
+                .iter()
+                .flat_map(|run| run.loads.iter().map(move |load| (run, load)))
+        };
+        let mut names: Vec<(&str, u32)> = Vec::new();
+        for (run, load) in measured() {
+            let name = (run.config.as_str(), load.connections);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let grown = names.into_iter().filter_map(|(config, connections)| {
+            let found = measured()
+                .filter(move |(run, load)| run.config == config && load.connections == connections);
+            let runs = found.clone().map(|(run, _)| run);
+            let loads = found.map(|(_, load)| load);
+            Some(Grown {
+                config,
+                connections,
+                row: Row::of(loads.clone())?,
+                errors: loads.map(|load| load.errors).sum(),
+                edge_peak: peak(runs.clone(), "edge"),
+                users_peak: peak(runs, "users"),
+            })
+        });
+        grown.collect()
+    }
 }
 
 /// `./lab bench soak`
@@ -221,6 +279,14 @@ pub(crate) struct Soak {
 }
 
 impl Soak {
+    /// As many requests as were answered, at no rate.
+    pub(crate) fn is_saturated(&self) -> bool {
+        self.run
+            .loads
+            .iter()
+            .all(|load| load.asked_per_second.is_none())
+    }
+
     /// How it was loaded, for a person.
     pub(crate) fn load(&self) -> String {
         let load = self.run.loads.first();

@@ -295,26 +295,21 @@ impl Growth {
                 "users MB",
             ],
         );
-        for run in &self.runs {
-            for load in &run.loads {
-                let memory = |name: &str| {
-                    run.memory.get(name).map_or_else(
-                        || "-".to_owned(),
-                        |memory| number(megabytes(memory.peak as f64)),
-                    )
-                };
-                table.rows.push(vec![
-                    format!("`{}`", run.config),
-                    whole(f64::from(load.connections)),
-                    whole(load.per_second),
-                    number(load.services_cpu_us()),
-                    number(load.p50_ms),
-                    number(load.p99_ms),
-                    whole(load.errors as f64),
-                    memory("edge"),
-                    memory("users"),
-                ]);
-            }
+        for grown in self.grown() {
+            let memory = |peak: Option<Spread>| {
+                peak.map_or_else(|| "-".to_owned(), |peak| number(megabytes(peak.max)))
+            };
+            table.rows.push(vec![
+                format!("`{}`", grown.config),
+                whole(f64::from(grown.connections)),
+                spread(grown.row.per_second),
+                spread(grown.row.cpu_us),
+                number(grown.row.p50_ms.median),
+                spread(grown.row.p99_ms),
+                whole(grown.errors as f64),
+                memory(grown.edge_peak),
+                memory(grown.users_peak),
+            ]);
         }
         vec![table]
     }
@@ -354,20 +349,26 @@ impl Soak {
                 "errors",
                 "spans stored",
                 "spans lost",
+                "counted as dropped",
                 "log records stored",
                 "log records lost",
+                "counted as dropped",
             ],
         );
+        let counted =
+            |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| whole(value as f64));
         counts.rows.push(
             [
-                count.answered,
-                count.errors,
-                count.counters.spans_stored,
-                count.spans_lost,
-                count.counters.logs_stored,
-                count.logs_lost,
+                Some(count.answered),
+                Some(count.errors),
+                Some(count.counters.spans_stored),
+                Some(count.spans_lost),
+                count.dropped.map(|dropped| dropped.spans),
+                Some(count.counters.logs_stored),
+                Some(count.logs_lost),
+                count.dropped.map(|dropped| dropped.logs),
             ]
-            .map(|value| whole(value as f64))
+            .map(counted)
             .into(),
         );
         vec![table, counts]
@@ -400,7 +401,12 @@ impl Instructions {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::machine::Machine;
+    use crate::process::Memory;
+    use crate::result::{Count, Load, Run};
 
     #[test]
     fn numbers_read_well() {
@@ -411,6 +417,57 @@ mod tests {
         let of = |median, min, max| spread(Spread { median, min, max });
         assert_eq!(of(1.25, 1.2, 1.3), "1.25 (1.20-1.30)");
         assert_eq!(of(1.25, 1.25, 1.25), "1.25");
+    }
+
+    #[test]
+    fn growth_shows_medians_over_the_rounds() {
+        let run = |round, connections, per_second| Run {
+            config: "off".to_owned(),
+            chain: config::Chain::Rust,
+            round,
+            loads: vec![Load {
+                connections,
+                per_second,
+                errors: 1,
+                ..Load::default()
+            }],
+            memory: [(
+                "users".to_owned(),
+                Memory {
+                    rss: 0,
+                    peak: u64::from(round) * 10_000_000,
+                },
+            )]
+            .into(),
+            count: Count::default(),
+        };
+        let growth = Growth {
+            machine: Machine::default(),
+            rounds: 3,
+            seconds: 10,
+            runs: vec![
+                run(1, 10, 500.0),
+                run(1, 100, 400.0),
+                run(2, 100, 420.0),
+                run(2, 10, 530.0),
+                run(3, 10, 510.0),
+                run(3, 100, 410.0),
+            ],
+            skipped: BTreeMap::new(),
+        };
+        let tables = growth.tables();
+        let rows: Vec<_> = tables[0]
+            .rows
+            .iter()
+            .map(|row| [1, 2, 6, 7, 8].map(|column| row[column].as_str()))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ["10", "510 (500-530)", "3", "-", "30.0"],
+                ["100", "410 (400-420)", "3", "-", "30.0"],
+            ]
+        );
     }
 
     #[test]

@@ -1,26 +1,35 @@
-//! The whole bench in its quickest form, on a real lab. It takes minutes and both processors: run it by
-//! itself, `cargo test --release -p bench --test quick -- --ignored`.
+//! The whole bench in its quickest form, on a real lab. It takes minutes and both processors: `lab test` runs it;
+//! by hand it is `cargo test -p bench --test quick -- --ignored`.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.canonicalize().unwrap()
+}
+
 fn bench() -> Command {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()
-        .unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
-    command.env("LAB_ROOT", root);
+    command.env("LAB_ROOT", root());
+    command
+}
+
+/// As people call it. `lab test` says which program it is; `./lab` builds it first.
+fn lab_bench() -> Command {
+    let program = std::env::var_os("LAB_PROGRAM");
+    let mut command = Command::new(program.map_or_else(|| root().join("lab"), PathBuf::from));
+    command.env("LAB_ROOT", root()).arg("bench");
     command
 }
 
 #[test]
 #[ignore = "starts a lab and loads it for a minute"]
 fn quick_measures_and_loses_nothing() {
-    let output = bench().args(["--quick", "--json"]).output().unwrap();
+    let output = lab_bench().args(["--quick", "--json"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -290,8 +290,7 @@ async fn labs_of_their_own(
     if parts.contains(&Part::Native) {
         first.push(("crash and restart", runner.ignored_tests(own, &["native"])));
         first.push(("nothing is lost", runner.ignored_tests(own, &["loss"])));
-        let quick = own.spec(&["bench", "--quick"]);
-        first.push(("lab bench --quick", quick));
+        first.push(("lab bench --quick", bench(runner, own)));
         let incidents = runner.ignored_tests(own, &["scenarios"]);
         second.push(("incidents", incidents.map(|spec| own.moved(spec))));
     }
@@ -327,6 +326,22 @@ async fn labs_of_their_own(
         runner.take(aside);
     }
     Ok(())
+}
+
+/// The bench in its quickest form, and what its result must hold. With the workspace, whose tests are built:
+/// named alone, its dependencies would be compiled with other features.
+fn bench(runner: &Runner<'_>, own: &OwnLab) -> anyhow::Result<Spec> {
+    let mut test = runner.cargo([
+        "test",
+        "--workspace",
+        "--locked",
+        "--test",
+        "quick",
+        "--",
+        "--ignored",
+    ])?;
+    own.environment(&mut test);
+    Ok(test.env("LAB_PROGRAM", provision::own_program()?))
 }
 
 /// The shipped stack on images made here, and its console in a browser.
