@@ -553,6 +553,61 @@ fn over_grpc_everything_arrives_and_a_partial_success_is_counted() {
     assert!(counts.rejected() >= 3);
 }
 
+/// Takes all, and says of each request what `partial` says.
+fn http_receiver_that_says(receiver: &Receiver, partial: ExportTracePartialSuccess) -> Router {
+    let spans = receiver.spans.clone();
+    let answer = ExportTraceServiceResponse {
+        partial_success: Some(partial),
+    };
+    let take = move |body: Bytes| async move {
+        spans.fetch_add(count(&body), Ordering::SeqCst);
+        answer.encode_to_vec()
+    };
+    Router::new().route("/v1/traces", post(take))
+}
+
+#[test]
+fn over_http_a_partial_success_is_counted_and_a_mere_warning_is_none() {
+    for (rejected, message) in [(3, "too old"), (0, "soon too old")] {
+        let receiver = Receiver::default();
+        let partial = ExportTracePartialSuccess {
+            rejected_spans: rejected,
+            error_message: message.to_owned(),
+        };
+        let endpoint = anywhere(http_receiver_that_says(&receiver, partial));
+        let (provider, counts) = provider(target(OtlpProtocol::HttpProtobuf, &endpoint));
+        make(&provider, 5);
+        provider.shutdown().unwrap();
+        let rejected = u64::try_from(rejected).unwrap();
+        let counted = (receiver.received(), counts.exported(), counts.rejected());
+        assert_eq!(counted, (5, 5 - rejected, rejected), "{message}");
+    }
+}
+
+#[test]
+fn a_receiver_that_says_when_is_not_asked_before() {
+    let asked: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let times = asked.clone();
+    let busy_once = move || async move {
+        let mut times = lock(&times);
+        times.push(Instant::now());
+        let first = times.len() == 1;
+        let status = if first {
+            StatusCode::TOO_MANY_REQUESTS
+        } else {
+            StatusCode::OK
+        };
+        (status, [("retry-after", "1")])
+    };
+    let endpoint = anywhere(Router::new().route("/v1/traces", post(busy_once)));
+    let (provider, counts) = provider(target(OtlpProtocol::HttpProtobuf, &endpoint));
+    make(&provider, 1);
+    until("the second attempt", || counts.exported() == 1);
+    let asked = lock(&asked);
+    // By itself it would have asked again after a tenth of that.
+    assert!(asked[1] - asked[0] >= Duration::from_secs(1), "{asked:?}");
+}
+
 #[test]
 fn an_unsampled_span_is_not_sent() {
     let receiver = Receiver::default();

@@ -103,47 +103,57 @@ impl Drop for Entered {
     }
 }
 
-#[derive(Default)]
 struct Names {
     numbers: HashMap<Box<str>, HashMap<&'static str, u32>>,
     texts: Vec<Arc<str>>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            numbers: HashMap::new(),
+            texts: vec!["".into(), "other".into()],
+        }
+    }
+}
+
+impl Names {
+    fn get(&self, method: &'static str, route: Option<&str>) -> Option<u32> {
+        let methods = self.numbers.get(route.unwrap_or_default())?;
+        methods.get(method).copied()
+    }
+
+    /// The number of a name, a new one as long as there are some.
+    fn add(&mut self, method: &'static str, route: Option<&str>) -> u32 {
+        if let Some(number) = self.get(method, route) {
+            return number;
+        }
+        if self.texts.len() >= MOST_NAMES {
+            return OTHER;
+        }
+        let number = u32::try_from(self.texts.len()).unwrap_or(OTHER);
+        let method_name = if method == "_OTHER" { "HTTP" } else { method };
+        self.texts.push(match route {
+            Some(route) => format!("{method_name} {route}").into(),
+            None => method_name.into(),
+        });
+        let methods = self.numbers.entry(route.unwrap_or_default().into());
+        methods.or_default().insert(method, number);
+        number
+    }
 }
 
 static NAMES: RwLock<Option<Names>> = RwLock::new(None);
 
 /// The number of a span's name, found without making a string.
 fn number(method: &'static str, route: Option<&str>) -> u32 {
-    let key = route.unwrap_or_default();
     let known = NAMES.read().unwrap_or_else(PoisonError::into_inner);
-    let found = known
-        .as_ref()
-        .and_then(|names| names.numbers.get(key)?.get(method));
-    if let Some(number) = found {
-        return *number;
-    }
+    let found = known.as_ref().and_then(|names| names.get(method, route));
     drop(known);
-    let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
-    let names = names.get_or_insert_with(|| Names {
-        texts: vec!["".into(), "other".into()],
-        ..Names::default()
-    });
-    if names.texts.len() >= MOST_NAMES {
-        return OTHER;
-    }
-    let next = u32::try_from(names.texts.len()).unwrap_or(OTHER);
-    let Names { numbers, texts } = names;
-    let method_name = if method == "_OTHER" { "HTTP" } else { method };
-    *numbers
-        .entry(key.into())
-        .or_default()
-        .entry(method)
-        .or_insert_with(|| {
-            texts.push(match route {
-                Some(route) => format!("{method_name} {route}").into(),
-                None => method_name.into(),
-            });
-            next
-        })
+    found.unwrap_or_else(|| {
+        let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
+        names.get_or_insert_default().add(method, route)
+    })
 }
 
 /// The name behind a number; `None` for 0.
@@ -200,5 +210,20 @@ mod tests {
         let unmatched = Tag::of_request("_OTHER", None, Some(&span(TraceFlags::SAMPLED)));
         assert_eq!(name(unmatched.name).as_deref(), Some("HTTP"));
         assert_eq!(name(0), None);
+    }
+
+    #[test]
+    fn names_are_bounded_and_those_that_there_are_stay() {
+        let mut names = Names::default();
+        let first = names.add("GET", Some("/0"));
+        let numbers: Vec<u32> = (0..2 * MOST_NAMES)
+            .map(|route| names.add("GET", Some(&format!("/{route}"))))
+            .collect();
+        assert_eq!(names.texts.len(), MOST_NAMES);
+        let others = numbers.iter().filter(|number| **number == OTHER);
+        // Number 0 is no name, number 1 is all the others.
+        assert_eq!(others.count(), MOST_NAMES + 2);
+        assert_eq!(numbers[0], first);
+        assert_eq!(&*names.texts[first as usize], "GET /0");
     }
 }
