@@ -291,8 +291,6 @@ async fn labs_of_their_own(
         first.push(("crash and restart", runner.ignored_tests(own, &["native"])));
         first.push(("nothing is lost", runner.ignored_tests(own, &["loss"])));
         first.push(("lab bench --quick", bench(runner, own)));
-        let incidents = runner.ignored_tests(own, &["scenarios"]);
-        second.push(("incidents", incidents.map(|spec| own.moved(spec))));
     }
     if parts.contains(&Part::Compose) {
         const STEP: &str = "the compose stack";
@@ -304,6 +302,15 @@ async fn labs_of_their_own(
                 let stack = compose(runner, own).await;
                 second.push((STEP, stack.map(|spec| own.moved(spec))));
             }
+        }
+    }
+    if parts.contains(&Part::Native) {
+        // In the shorter row.
+        let incidents = runner.ignored_tests(own, &["scenarios"]);
+        if second.is_empty() {
+            second.push(("incidents", incidents.map(|spec| own.moved(spec))));
+        } else {
+            first.push(("incidents", incidents));
         }
     }
     if first.is_empty() {
