@@ -184,6 +184,13 @@ impl Ledger {
         self.points.iter().filter(of).map(|(_, value)| value).sum()
     }
 
+    /// Server spans of each process of a service, by its id.
+    pub(crate) fn servers_of(&self, service: &str) -> BTreeMap<String, u64> {
+        let servers = self.servers.iter();
+        let of = servers.filter(|(one, _)| one.service == service);
+        of.map(|(one, spans)| (one.id.clone(), *spans)).collect()
+    }
+
     pub(crate) fn instances(&self, service: &str) -> Vec<Instance> {
         let of = |one: &&Instance| one.service == service;
         self.spans.keys().filter(of).cloned().collect()

@@ -15,6 +15,8 @@ mod ledger;
 mod load;
 mod stores;
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
@@ -36,6 +38,11 @@ const ARRIVAL: Duration = Duration::from_secs(60);
 const DELAY: Duration = Duration::from_secs(1);
 /// Between two scrapes of a service.
 const SCRAPE: Duration = Duration::from_secs(5);
+/// What a process may have counted since it was scraped last: the requests of that time, and those
+/// under way at its end.
+const SINCE_SCRAPE: usize = (RATE as u64 * SCRAPE.as_secs()) as usize + SENDERS;
+/// Requests before a process is ended: half of them at least must be in a scrape.
+const LIFE: usize = 2 * SINCE_SCRAPE;
 
 /// A lab that keeps a ledger.
 struct Books {
@@ -131,32 +138,41 @@ impl Books {
     }
 
     /// users' histogram, which is scraped, lacks at most what each process that ended had counted
-    /// since its last scrape.
+    /// since its last scrape: nothing, where none ended. `silent` is how many requests may be counted
+    /// that left no span: those of a process that was killed.
     #[track_caller]
-    fn users_counted_within_a_scrape(&mut self, rate: u32, ended: u64) {
-        let selector = "http_server_request_duration_seconds_count{job=\"users\"}";
-        let spans = self.ledger.servers.iter();
-        let spans: u64 = spans
-            .filter(|(one, _)| one.service == "users")
-            .map(|(_, spans)| spans)
-            .sum();
-        let most = ended * u64::from(rate) * (SCRAPE.as_secs() + 1);
-        // The process that runs now has counted each of its own.
-        let now = self
-            .lab
-            .scraped_sum("http_server_request_duration_seconds_count");
-        let exact = self.ledger.servers.values().any(|spans| *spans == now);
-        assert!(exact, "{now} counted, spans: {:?}", self.ledger.servers);
-        let mut counted = 0.0;
-        let near = eventually(4 * SCRAPE, || {
-            counted = stores::scraped_rise(&self.lab, selector);
-            counted <= spans as f64 && counted + most as f64 >= spans as f64
+    fn users_counted_within_a_scrape(&mut self, silent: RangeInclusive<u64>) {
+        let (mut spans, mut now) = (BTreeMap::new(), 0);
+        let running = self.lab.scraped_instance();
+        let exact = eventually(ARRIVAL, || {
+            self.ledger.read();
+            spans = self.ledger.servers_of("users");
+            now = self
+                .lab
+                .scraped_sum("http_server_request_duration_seconds_count");
+            spans.get(&running) == Some(&now)
         });
+        assert!(exact, "{running} counted {now}, spans: {spans:?}");
+        let most = SINCE_SCRAPE as u64;
+        for (ended, spans) in spans.iter().filter(|(id, _)| **id != running) {
+            assert!(
+                *spans > most,
+                "{ended} answered {spans}, no more than the {most} that may lack"
+            );
+        }
+        let most = most * (spans.len() as u64 - 1);
+        let spans: u64 = spans.values().sum();
+        let (least, made) = (spans + silent.start(), spans + silent.end());
+
+        let series = "http_server_request_duration_seconds_count{job=\"users\"}";
+        let scraped = eventually(4 * SCRAPE, || stores::scraped_now(&self.lab, series) == now);
+        assert!(scraped, "Prometheus does not have the {now} of {running}");
+        let counted = stores::scraped_rise(&self.lab, series);
+        println!("scraped: {counted} of {least} to {made} requests, at most {most} may lack");
         assert!(
-            near,
-            "{counted} counted of {spans}, at most {most} may lack"
+            counted <= made && counted + most >= least,
+            "{counted} counted of {least} to {made}, at most {most} may lack"
         );
-        println!("scraped: {counted} of {spans} requests, at most {most} may lack");
     }
 }
 
@@ -196,7 +212,7 @@ fn all_were_answered(requests: &[Request]) {
 fn a_stop_of_users_and_of_edge_loses_nothing_that_was_answered() {
     let mut books = Books::open(&[]);
     let load = books.load(RATE);
-    load.more(400);
+    load.more(LIFE);
     books.strike("users", Signal::SIGTERM);
     load.more(400);
     books.strike("edge", Signal::SIGTERM);
@@ -210,11 +226,11 @@ fn a_stop_of_users_and_of_edge_loses_nothing_that_was_answered() {
         "{whole} answered by users, {by_edge} by edge alone, of {}",
         requests.len()
     );
-    assert!(whole >= 1_200);
+    assert!(whole >= LIFE + 400);
     // What was not answered left nothing: no request was taken and then forgotten.
     books.balance(&requests, by_status);
     books.edge_counted_exactly();
-    books.users_counted_within_a_scrape(RATE, 1);
+    books.users_counted_within_a_scrape(0..=0);
 }
 
 #[test]
@@ -223,7 +239,7 @@ fn replaced_while_they_run_users_and_edge_fail_no_request_and_lose_nothing() {
     let mut books = Books::open(&[]);
     let load = books.load(RATE);
     for name in ["users", "users", "edge", "users", "edge"] {
-        load.more(200);
+        load.more(if name == "users" { LIFE } else { 200 });
         let before = books.lab.pid(name);
         books.lab.lab(&["restart", name]);
         assert_ne!(books.lab.pid(name), before);
@@ -236,7 +252,7 @@ fn replaced_while_they_run_users_and_edge_fail_no_request_and_lose_nothing() {
     let processes = |service| books.ledger.instances(service).len();
     assert_eq!((processes("users"), processes("edge")), (4, 3));
     books.edge_counted_exactly();
-    books.users_counted_within_a_scrape(RATE, 3);
+    books.users_counted_within_a_scrape(0..=0);
 }
 
 #[test]
@@ -335,7 +351,7 @@ fn without_the_database_every_error_has_its_telemetry() {
 fn killed_users_loses_at_most_what_it_had_not_sent_and_edge_tells_how_much() {
     let mut books = Books::open(&[]);
     let load = books.load(RATE);
-    load.more(600);
+    load.more(LIFE);
     let killed = books.strike("users", Signal::SIGKILL);
     load.more(400);
     let requests = load.stop();
@@ -367,6 +383,8 @@ fn killed_users_loses_at_most_what_it_had_not_sent_and_edge_tells_how_much() {
         .iter()
         .filter(|one| books.ledger.left(&one.trace) != Left::ALL)
         .collect();
+    let span_lost = |one: &&&Request| books.ledger.left(&one.trace).users_server == 0;
+    let without_span = lost.iter().filter(span_lost).count();
     let oldest = lost
         .iter()
         .map(|one| killed.saturating_duration_since(one.ended))
@@ -392,7 +410,10 @@ fn killed_users_loses_at_most_what_it_had_not_sent_and_edge_tells_how_much() {
         );
     }
     books.edge_counted_exactly();
-    books.users_counted_within_a_scrape(RATE, 1);
+    // What edge got no answer to may have been counted just before the kill.
+    let lost = without_span as u64;
+    let cut_off = with_status(&requests, Some(502)).len() as u64;
+    books.users_counted_within_a_scrape(lost..=lost + cut_off);
 }
 
 /// Stopped, not killed: its port still takes connections and nobody ever answers.
@@ -466,7 +487,7 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
     let seen = eventually(ARRIVAL, || {
         ["edge", "users"].iter().all(|job| {
             let dropped = "otel_sdk_processor_span_processed_total{error_type=\"queue_full\"";
-            stores::scraped_rise(&books.lab, &format!("{dropped},job=\"{job}\"}}")) > 0.0
+            stores::scraped_rise(&books.lab, &format!("{dropped},job=\"{job}\"}}")) > 0
         })
     });
     assert!(seen, "Prometheus does not have what was dropped");
@@ -521,14 +542,19 @@ impl Books {
 impl TestLab {
     /// The sum of a counter's series on the page that users is scraped from.
     fn scraped_sum(&self, name: &str) -> u64 {
-        let url = self.address(8000, "/metrics");
-        let page = common::get(async |client| {
-            client.get(&url).send().await.unwrap().text().await.unwrap()
-        });
+        let page = self.page();
         let values = page
             .lines()
             .filter_map(|line| line.strip_prefix(name)?.split_once("} "))
             .filter_map(|(_, value)| value.split(' ').next()?.parse::<u64>().ok());
         values.sum()
+    }
+
+    /// The `service.instance.id` of the process whose page that is.
+    fn scraped_instance(&self) -> String {
+        let page = self.page();
+        let mut parts = page.split("service_instance_id=\"").skip(1);
+        let id = parts.next().and_then(|rest| rest.split('"').next());
+        id.unwrap().to_owned()
     }
 }

@@ -84,19 +84,34 @@ fn access_log(lab: &TestLab, service: &str, since: SystemTime) -> Vec<String> {
     })
 }
 
-/// What a counter that is scraped rose by in all its series, as Prometheus has it: restarts of the
-/// counted process are seen, what was counted after its last scrape is not.
-pub(crate) fn scraped_rise(lab: &TestLab, selector: &str) -> f64 {
+/// What Prometheus has of a selector.
+fn scraped(lab: &TestLab, selector: &str) -> Vec<Value> {
     let mut url: reqwest::Url = lab.address(9090, "/api/v1/query").parse().unwrap();
-    url.query_pairs_mut()
-        .append_pair("query", &format!("{selector}[30m]"));
+    url.query_pairs_mut().append_pair("query", selector);
     let answer = get(async |client| json(&client, url.as_str()).await).unwrap_or_default();
     let series = answer["data"]["result"].as_array().cloned();
-    let mut rise = 0.0;
-    for one in series.unwrap_or_default() {
-        let mut last = 0.0;
+    series.unwrap_or_default()
+}
+
+/// A counter's value, which is a whole number, in a sample.
+fn value(sample: &Value) -> u64 {
+    sample[1].as_str().unwrap().parse().unwrap()
+}
+
+/// The sum of a counter's series as they were scraped last; those that are gone do not count.
+pub(crate) fn scraped_now(lab: &TestLab, selector: &str) -> u64 {
+    let series = scraped(lab, selector);
+    series.iter().map(|one| value(&one["value"])).sum()
+}
+
+/// What a counter that is scraped rose by in all its series, as Prometheus has it: restarts of the
+/// counted process are seen, what was counted after its last scrape is not.
+pub(crate) fn scraped_rise(lab: &TestLab, selector: &str) -> u64 {
+    let mut rise = 0;
+    for one in scraped(lab, &format!("{selector}[30m]")) {
+        let mut last = 0;
         for sample in one["values"].as_array().into_iter().flatten() {
-            let value: f64 = sample[1].as_str().unwrap().parse().unwrap();
+            let value = value(sample);
             rise += if value < last { value } else { value - last };
             last = value;
         }
