@@ -137,6 +137,13 @@ impl Books {
         assert!(exact, "counted and server spans: {told:?}");
     }
 
+    /// users' histogram, which is scraped, has each request of its one process.
+    #[track_caller]
+    fn users_counted_all(&mut self) {
+        self.users_counted_within_a_scrape(0..=0);
+        assert_eq!(self.ledger.servers_of("users").len(), 1);
+    }
+
     /// users' histogram, which is scraped, lacks at most what each process that ended had counted
     /// since its last scrape: nothing, where none ended. `silent` is how many requests may be counted
     /// that left no span: those of a process that was killed.
@@ -271,6 +278,7 @@ fn a_collector_that_is_restarted_or_killed_loses_nothing() {
     all_were_answered(&requests);
     books.balance(&requests, |_| Left::ALL);
     books.edge_counted_exactly();
+    books.users_counted_all();
     books.everything_is_stored(&requests);
 }
 
@@ -299,6 +307,7 @@ fn a_collector_that_is_away_for_a_minute_costs_nothing() {
     assert!(requests.len() >= 20 * MODERATE as usize);
     books.balance(&requests, |_| Left::ALL);
     books.edge_counted_exactly();
+    books.users_counted_all();
 }
 
 #[test]
@@ -315,6 +324,8 @@ fn jaeger_and_loki_away_for_a_minute_get_everything_when_they_are_back() {
     let requests = load.stop();
     all_were_answered(&requests);
     books.balance(&requests, |_| Left::ALL);
+    books.edge_counted_exactly();
+    books.users_counted_all();
     books.everything_is_stored(&requests);
 }
 
@@ -344,6 +355,7 @@ fn without_the_database_every_error_has_its_telemetry() {
     assert!(unanswered.is_empty(), "{:?}", unanswered[0]);
     books.balance(&requests, |_| Left::ALL);
     books.edge_counted_exactly();
+    books.users_counted_all();
 }
 
 #[test]
