@@ -17,6 +17,9 @@ pub(crate) struct Left {
     pub(crate) database: u32,
     pub(crate) edge_access: u32,
     pub(crate) users_access: u32,
+    /// Log records of their handlers.
+    pub(crate) edge_handler: u32,
+    pub(crate) users_handler: u32,
 }
 
 impl Left {
@@ -28,12 +31,18 @@ impl Left {
         database: 1,
         edge_access: 1,
         users_access: 1,
+        // Only says why users gave no answer.
+        edge_handler: 0,
+        // How many users there are, or why nobody knows.
+        users_handler: 1,
     };
     /// edge asked and got no answer.
     pub(crate) const EDGE: Self = Self {
         users_server: 0,
         database: 0,
         users_access: 0,
+        users_handler: 0,
+        edge_handler: 1,
         ..Self::ALL
     };
     /// users has just started and does not have its database yet.
@@ -133,7 +142,6 @@ impl Ledger {
     fn take_records(&mut self, resource: ResourceLogs) {
         let instance = resource.resource.instance();
         for scope in resource.scopes {
-            let access = scope.scope.name == "access";
             for record in scope.records {
                 let id = format!(
                     "{} {} {} {}",
@@ -144,13 +152,14 @@ impl Ledger {
                     continue;
                 }
                 *self.records.entry(instance.clone()).or_default() += 1;
-                if access {
-                    let left = self.left.entry(record.trace).or_default();
-                    match instance.service.as_str() {
-                        "edge" => left.edge_access += 1,
-                        "users" => left.users_access += 1,
-                        other => panic!("an access log nobody expects: {other}"),
-                    }
+                let left = self.left.entry(record.trace).or_default();
+                match (instance.service.as_str(), scope.scope.name.as_str()) {
+                    ("edge", "access") => left.edge_access += 1,
+                    ("users", "access") => left.users_access += 1,
+                    ("edge", "edge::upstream") => left.edge_handler += 1,
+                    ("users", "users::routes::users") => left.users_handler += 1,
+                    // Of no request, or of a library: that a connection took long to get.
+                    _ => {}
                 }
             }
         }

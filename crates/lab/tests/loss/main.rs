@@ -373,12 +373,14 @@ fn killed_users_loses_at_most_what_it_had_not_sent_and_edge_tells_how_much() {
         users_server: 0,
         database: 0,
         users_access: 0,
+        users_handler: 0,
         ..left
     };
     // edge's part is complete, so that what it asked for and users does not tell is the loss.
     let complete = eventually(ARRIVAL, || {
         books.ledger.read();
-        let whole = |one: &&Request| of_edge(books.ledger.left(&one.trace)) == Left::EDGE;
+        let whole =
+            |one: &&Request| of_edge(books.ledger.left(&one.trace)) == of_edge(by_status(one));
         requests.iter().filter(whole).count() == requests.len()
     });
     assert!(complete, "edge's own part is not complete");

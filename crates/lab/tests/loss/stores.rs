@@ -35,26 +35,33 @@ pub(crate) fn missing_in_jaeger(lab: &TestLab, requests: &[Request], spans: usiz
     })
 }
 
-/// How many of these requests have not exactly one line of each service's access log in Loki.
+/// The log records of a request that users answered, by service and scope.
+const RECORDS: [(&str, &str); 3] = [
+    ("edge", "access"),
+    ("users", "access"),
+    ("users", "users::routes::users"),
+];
+
+/// How many of these requests have not exactly one line of each kind in Loki.
 pub(crate) fn missing_in_loki(lab: &TestLab, requests: &[Request], since: SystemTime) -> usize {
-    let mut lines: HashMap<String, u32> = HashMap::new();
-    for service in ["edge", "users"] {
-        for trace in access_log(lab, service, since) {
-            *lines.entry(trace).or_default() += 1;
+    let mut lines: HashMap<String, [u32; RECORDS.len()]> = HashMap::new();
+    for (kind, (service, scope)) in RECORDS.into_iter().enumerate() {
+        for trace in records(lab, service, scope, since) {
+            lines.entry(trace).or_default()[kind] += 1;
         }
     }
-    let complete = |request: &&Request| lines.get(&request.trace) == Some(&2);
+    let complete = |request: &&Request| lines.get(&request.trace) == Some(&[1; RECORDS.len()]);
     requests.len() - requests.iter().filter(complete).count()
 }
 
-/// The traces in a service's access log, in order; a line that came twice counts once.
-fn access_log(lab: &TestLab, service: &str, since: SystemTime) -> Vec<String> {
+/// The traces of a service's records of one scope, in order; a line that came twice counts once.
+fn records(lab: &TestLab, service: &str, scope: &str, since: SystemTime) -> Vec<String> {
     get(async |client| {
         let mut traces = Vec::new();
         let mut seen = HashSet::new();
         let mut start = since.duration_since(UNIX_EPOCH).unwrap().as_nanos();
         loop {
-            let query = format!("{{service_name=\"{service}\"}} | scope_name=`access`");
+            let query = format!("{{service_name=\"{service}\"}} | scope_name=`{scope}`");
             let mut url: reqwest::Url = lab
                 .address(3100, "/loki/api/v1/query_range")
                 .parse()
