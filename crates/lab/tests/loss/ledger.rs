@@ -1,6 +1,6 @@
 //! What the Collector acknowledged, read from its ledger.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -75,6 +75,10 @@ pub(crate) struct Ledger {
     pub(crate) records: BTreeMap<Instance, u64>,
     /// Server spans of each process.
     pub(crate) servers: BTreeMap<Instance, u64>,
+    /// The trace of each client span in which edge had an answer with status 200.
+    answered: HashMap<String, String>,
+    /// The spans of edge that have a server span of users below them.
+    served: HashSet<String>,
     /// The last value of each pushed counter, and count of each pushed histogram.
     points: HashMap<(Instance, String, String), u64>,
 }
@@ -115,11 +119,20 @@ impl Ledger {
     fn take_spans(&mut self, resource: ResourceSpans) {
         let instance = resource.resource.instance();
         for span in resource.scopes.into_iter().flat_map(|scope| scope.spans) {
-            if !self.seen.insert(span.id) {
+            if !self.seen.insert(span.id.clone()) {
                 self.repeated += 1;
                 continue;
             }
             *self.spans.entry(instance.clone()).or_default() += 1;
+            match (instance.service.as_str(), span.kind) {
+                ("edge", CLIENT) if span.has("http.response.status_code", "200") => {
+                    self.answered.insert(span.id, span.trace.clone());
+                }
+                ("users", SERVER) => {
+                    self.served.insert(span.parent);
+                }
+                _ => {}
+            }
             let left = self.left.entry(span.trace).or_default();
             let database = span
                 .attributes
@@ -183,6 +196,15 @@ impl Ledger {
 
     pub(crate) fn left(&self, trace: &str) -> Left {
         self.left.get(trace).copied().unwrap_or_default()
+    }
+
+    /// The traces in which edge had an answer of users, status 200, and users has no server span.
+    pub(crate) fn untold(&self) -> BTreeSet<&str> {
+        let untold = self
+            .answered
+            .iter()
+            .filter(|(span, _)| !self.served.contains(*span));
+        untold.map(|(_, trace)| trace.as_str()).collect()
     }
 
     /// The sum of a pushed metric's series whose attributes contain `part`, for one process.
@@ -276,9 +298,19 @@ struct Span {
     trace: String,
     #[serde(rename = "spanId")]
     id: String,
+    #[serde(rename = "parentSpanId", default)]
+    parent: String,
     kind: u8,
     #[serde(default)]
     attributes: Vec<Attribute>,
+}
+
+impl Span {
+    fn has(&self, key: &str, value: &str) -> bool {
+        let is = |one: &&Attribute| one.key == key;
+        let attribute = self.attributes.iter().find(is);
+        attribute.is_some_and(|one| one.value["intValue"] == value)
+    }
 }
 
 #[derive(Deserialize)]

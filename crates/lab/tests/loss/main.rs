@@ -15,7 +15,7 @@ mod ledger;
 mod load;
 mod stores;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -400,18 +400,25 @@ fn killed_users_loses_at_most_what_it_had_not_sent_and_edge_tells_how_much() {
         .iter()
         .filter(|one| books.ledger.left(&one.trace) != Left::ALL)
         .collect();
+    // The spans among it can be told without the senders: from edge's client spans.
     let span_lost = |one: &&&Request| books.ledger.left(&one.trace).users_server == 0;
-    let without_span = lost.iter().filter(span_lost).count();
+    let spans_lost: BTreeSet<_> = lost
+        .iter()
+        .filter(span_lost)
+        .map(|one| one.trace.as_str())
+        .collect();
+    assert_eq!(books.ledger.untold(), spans_lost);
     let oldest = lost
         .iter()
         .map(|one| killed.saturating_duration_since(one.ended))
         .max();
     let most = (f64::from(RATE) * DELAY.as_secs_f64() * 1.5) as usize + SENDERS;
     println!(
-        "{} of {} requests that users answered lost telemetry, the oldest {oldest:?} before the \
-         kill; at most {most} may",
+        "{} of {} requests that users answered lost telemetry, {} of them the server span, as edge's \
+         client spans tell; the oldest {oldest:?} before the kill; at most {most} may",
         lost.len(),
-        answered.len()
+        answered.len(),
+        spans_lost.len()
     );
     assert!(
         lost.len() <= most,
@@ -428,7 +435,7 @@ fn killed_users_loses_at_most_what_it_had_not_sent_and_edge_tells_how_much() {
     }
     books.edge_counted_exactly();
     // What edge got no answer to may have been counted just before the kill.
-    let lost = without_span as u64;
+    let lost = spans_lost.len() as u64;
     let cut_off = with_status(&requests, Some(502)).len() as u64;
     books.users_counted_within_a_scrape(lost..=lost + cut_off);
 }
