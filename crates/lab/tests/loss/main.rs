@@ -463,9 +463,11 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
     signal(collector, Signal::SIGCONT);
     all_were_answered(&requests);
 
-    // users tells by its page, edge by what it pushes; each made a span for what it measured.
+    // users tells by its page, edge by what it pushes; each made a span for what it measured. Log
+    // records are not measured: two of users and one of edge for each of these requests.
     let users = books.ledger_of("users");
     let mut told = String::new();
+    let mut lost = 0;
     let exact = eventually(ARRIVAL, || {
         books.ledger.read();
         let made = books
@@ -474,47 +476,57 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
             + books
                 .lab
                 .scraped_sum("db_client_operation_duration_seconds_count");
-        let dropped = books
+        let stored = books.ledger.spans.get(&users).copied().unwrap_or_default();
+        let spans = books
             .lab
             .scraped("otel_sdk_processor_span_processed_total{error_type=\"queue_full\"}");
+        let logs = books
+            .lab
+            .scraped("otel_sdk_processor_log_processed_total{error_type=\"queue_full\"}");
         let sent = books.lab.scraped("otel_sdk_exporter_log_exported_total{}");
-        let stored = books.ledger.spans.get(&users).copied().unwrap_or_default();
-        let lines = books
-            .ledger
-            .records
-            .get(&users)
-            .copied()
-            .unwrap_or_default();
+        let all = books.ledger.records.get(&users).copied();
+        let lines = books.records_of(&requests, |left| left.users_access + left.users_handler);
+        let logged = 2 * requests.len() as u64;
         told = format!(
-            "users made {made} spans, {stored} are stored, {dropped} were dropped; {lines} of \
-             {sent} log records are stored"
+            "users made {made} spans, {stored} are stored, {spans} were dropped; {logged} log records, \
+             {lines} are stored, {logs} were dropped; with others it sent {sent}, {all:?} are stored"
         );
-        dropped > 0 && made == stored + dropped && sent == lines
+        lost = spans + logs;
+        let each_counts = spans > 0 && logs > 0 && Some(sent) == all;
+        each_counts && made == stored + spans && logged == lines + logs
     });
     assert!(exact, "{told}");
     println!("{told}");
+    let of_users = lost;
     let edge = books.ledger_of("edge");
     let exact = eventually(ARRIVAL, || {
         books.ledger.read();
         let pushed = |metric, part| books.ledger.pushed(&edge, metric, part);
         let made =
             pushed("http.server.request.duration", "") + pushed("http.client.request.duration", "");
-        let dropped = pushed("otel.sdk.processor.span.processed", "queue_full");
         let stored = books.ledger.spans.get(&edge).copied().unwrap_or_default();
-        told = format!("edge made {made} spans, {stored} are stored, {dropped} were dropped");
-        dropped > 0 && made == stored + dropped
+        let spans = pushed("otel.sdk.processor.span.processed", "queue_full");
+        let logs = pushed("otel.sdk.processor.log.processed", "queue_full");
+        let lines = books.records_of(&requests, |left| left.edge_access);
+        let logged = requests.len() as u64;
+        told = format!(
+            "edge made {made} spans, {stored} are stored, {spans} were dropped; {logged} log records, \
+             {lines} are stored, {logs} were dropped"
+        );
+        lost = of_users + spans + logs;
+        spans > 0 && logs > 0 && made == stored + spans && logged == lines + logs
     });
     assert!(exact, "{told}");
     println!("{told}");
 
     // Before Prometheus has seen it `verify` fails on it; afterwards it is over, and told.
+    let mut known = 0;
     let seen = eventually(ARRIVAL, || {
-        ["edge", "users"].iter().all(|job| {
-            let dropped = "otel_sdk_processor_span_processed_total{error_type=\"queue_full\"";
-            stores::scraped_rise(&books.lab, &format!("{dropped},job=\"{job}\"}}")) > 0
-        })
+        let dropped = "{__name__=~\"otel_sdk_processor_(span|log)_processed_total\",error_type=\"queue_full\"}";
+        known = stores::scraped_now(&books.lab, dropped);
+        known == lost
     });
-    assert!(seen, "Prometheus does not have what was dropped");
+    assert!(seen, "Prometheus has {known} of {lost} that were dropped");
     let output = books.lab.lab(&["verify", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let rows = report["links"].as_array().unwrap();
@@ -523,7 +535,8 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
         .find(|row| row["name"] == "the services dropped nothing");
     let answer = row.unwrap()["answer"].as_str().unwrap().to_owned();
     println!("verify: {answer}");
-    assert!(answer.contains("were lost earlier"), "{answer}");
+    let number = format!("; {lost} were lost earlier");
+    assert!(answer.ends_with(&number), "{lost} were lost: {answer}");
 }
 
 impl Books {
@@ -540,6 +553,12 @@ impl Books {
         });
         assert!(stored, "not complete in Jaeger and in Loki: {missing:?}");
         println!("Jaeger and Loki have all of {} requests", requests.len());
+    }
+
+    /// How many log records of these requests arrived, of some kinds.
+    fn records_of(&self, requests: &[Request], kinds: impl Fn(Left) -> u32) -> u64 {
+        let each = requests.iter().map(|one| self.ledger.left(&one.trace));
+        each.map(|left| u64::from(kinds(left))).sum()
     }
 
     /// Bytes in memory.
