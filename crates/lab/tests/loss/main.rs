@@ -485,7 +485,7 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
             .scraped("otel_sdk_processor_log_processed_total{error_type=\"queue_full\"}");
         let sent = books.lab.scraped("otel_sdk_exporter_log_exported_total{}");
         let all = books.ledger.records.get(&users).copied();
-        let lines = books.records_of(&requests, |left| left.users_access + left.users_handler);
+        let lines = books.arrived(&requests, |left| left.users_access + left.users_handler);
         let logged = 2 * requests.len() as u64;
         told = format!(
             "users made {made} spans, {stored} are stored, {spans} were dropped; {logged} log records, \
@@ -507,7 +507,7 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
         let stored = books.ledger.spans.get(&edge).copied().unwrap_or_default();
         let spans = pushed("otel.sdk.processor.span.processed", "queue_full");
         let logs = pushed("otel.sdk.processor.log.processed", "queue_full");
-        let lines = books.records_of(&requests, |left| left.edge_access);
+        let lines = books.arrived(&requests, |left| left.edge_access);
         let logged = requests.len() as u64;
         told = format!(
             "edge made {made} spans, {stored} are stored, {spans} were dropped; {logged} log records, \
@@ -518,6 +518,31 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
     });
     assert!(exact, "{told}");
     println!("{told}");
+
+    // The histograms do not pass a queue that was full: each of these requests is counted, and what
+    // was asked while the lab came up.
+    let mut counted = Vec::new();
+    let exact = eventually(ARRIVAL, || {
+        books.ledger.read();
+        let series = "http_server_request_duration_seconds_count{job=\"users\"}";
+        let pushed = books
+            .ledger
+            .pushed(&edge, "http.server.request.duration", "");
+        let before = |service, here: u64| books.ledger.servers[service] - here;
+        let sent = requests.len() as u64;
+        let of_edge = books.arrived(&requests, |left| left.edge_server);
+        let of_users = books.arrived(&requests, |left| left.users_server);
+        counted = vec![
+            (pushed, sent + before(&edge, of_edge)),
+            (
+                stores::scraped_now(&books.lab, series),
+                sent + before(&users, of_users),
+            ),
+        ];
+        counted.iter().all(|(counted, made)| counted == made)
+    });
+    assert!(exact, "counted and answered: {counted:?}");
+    println!("counted and answered: {counted:?}");
 
     // Before Prometheus has seen it `verify` fails on it; afterwards it is over, and told.
     let mut known = 0;
@@ -555,8 +580,8 @@ impl Books {
         println!("Jaeger and Loki have all of {} requests", requests.len());
     }
 
-    /// How many log records of these requests arrived, of some kinds.
-    fn records_of(&self, requests: &[Request], kinds: impl Fn(Left) -> u32) -> u64 {
+    /// How many spans or log records of these requests arrived, of some kinds.
+    fn arrived(&self, requests: &[Request], kinds: impl Fn(Left) -> u32) -> u64 {
         let each = requests.iter().map(|one| self.ledger.left(&one.trace));
         each.map(|left| u64::from(kinds(left))).sum()
     }
