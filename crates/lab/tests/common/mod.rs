@@ -90,10 +90,15 @@ impl TestLab {
         format!("http://127.0.0.1:{}{path}", port + self.offset)
     }
 
+    /// The page that users is scraped from.
+    pub(crate) fn page(&self) -> String {
+        let url = self.address(8000, "/metrics");
+        get(async |client| client.get(&url).send().await.unwrap().text().await.unwrap())
+    }
+
     /// A counter on the page that users is scraped from; 0 when it is not there.
     pub(crate) fn scraped(&self, series: &str) -> u64 {
-        let url = self.address(8000, "/metrics");
-        let page = get(async |client| client.get(&url).send().await.unwrap().text().await.unwrap());
+        let page = self.page();
         let line = page.lines().find_map(|line| line.strip_prefix(series));
         line.map_or(0, |value| value.trim().parse().unwrap())
     }

@@ -1,6 +1,6 @@
 //! What the Collector acknowledged, read from its ledger.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,9 @@ pub(crate) struct Left {
     pub(crate) database: u32,
     pub(crate) edge_access: u32,
     pub(crate) users_access: u32,
+    /// Log records of their handlers.
+    pub(crate) edge_handler: u32,
+    pub(crate) users_handler: u32,
 }
 
 impl Left {
@@ -28,12 +31,18 @@ impl Left {
         database: 1,
         edge_access: 1,
         users_access: 1,
+        // Only says why users gave no answer.
+        edge_handler: 0,
+        // How many users there are, or why nobody knows.
+        users_handler: 1,
     };
     /// edge asked and got no answer.
     pub(crate) const EDGE: Self = Self {
         users_server: 0,
         database: 0,
         users_access: 0,
+        users_handler: 0,
+        edge_handler: 1,
         ..Self::ALL
     };
     /// users has just started and does not have its database yet.
@@ -66,6 +75,10 @@ pub(crate) struct Ledger {
     pub(crate) records: BTreeMap<Instance, u64>,
     /// Server spans of each process.
     pub(crate) servers: BTreeMap<Instance, u64>,
+    /// The trace of each client span in which edge had an answer with status 200.
+    answered: HashMap<String, String>,
+    /// The spans of edge that have a server span of users below them.
+    served: HashSet<String>,
     /// The last value of each pushed counter, and count of each pushed histogram.
     points: HashMap<(Instance, String, String), u64>,
 }
@@ -106,11 +119,20 @@ impl Ledger {
     fn take_spans(&mut self, resource: ResourceSpans) {
         let instance = resource.resource.instance();
         for span in resource.scopes.into_iter().flat_map(|scope| scope.spans) {
-            if !self.seen.insert(span.id) {
+            if !self.seen.insert(span.id.clone()) {
                 self.repeated += 1;
                 continue;
             }
             *self.spans.entry(instance.clone()).or_default() += 1;
+            match (instance.service.as_str(), span.kind) {
+                ("edge", CLIENT) if span.has("http.response.status_code", "200") => {
+                    self.answered.insert(span.id, span.trace.clone());
+                }
+                ("users", SERVER) => {
+                    self.served.insert(span.parent);
+                }
+                _ => {}
+            }
             let left = self.left.entry(span.trace).or_default();
             let database = span
                 .attributes
@@ -133,7 +155,6 @@ impl Ledger {
     fn take_records(&mut self, resource: ResourceLogs) {
         let instance = resource.resource.instance();
         for scope in resource.scopes {
-            let access = scope.scope.name == "access";
             for record in scope.records {
                 let id = format!(
                     "{} {} {} {}",
@@ -144,13 +165,14 @@ impl Ledger {
                     continue;
                 }
                 *self.records.entry(instance.clone()).or_default() += 1;
-                if access {
-                    let left = self.left.entry(record.trace).or_default();
-                    match instance.service.as_str() {
-                        "edge" => left.edge_access += 1,
-                        "users" => left.users_access += 1,
-                        other => panic!("an access log nobody expects: {other}"),
-                    }
+                let left = self.left.entry(record.trace).or_default();
+                match (instance.service.as_str(), scope.scope.name.as_str()) {
+                    ("edge", "access") => left.edge_access += 1,
+                    ("users", "access") => left.users_access += 1,
+                    ("edge", "edge::upstream") => left.edge_handler += 1,
+                    ("users", "users::routes::users") => left.users_handler += 1,
+                    // Of no request, or of a library: that a connection took long to get.
+                    _ => {}
                 }
             }
         }
@@ -176,12 +198,28 @@ impl Ledger {
         self.left.get(trace).copied().unwrap_or_default()
     }
 
+    /// The traces in which edge had an answer of users, status 200, and users has no server span.
+    pub(crate) fn untold(&self) -> BTreeSet<&str> {
+        let untold = self
+            .answered
+            .iter()
+            .filter(|(span, _)| !self.served.contains(*span));
+        untold.map(|(_, trace)| trace.as_str()).collect()
+    }
+
     /// The sum of a pushed metric's series whose attributes contain `part`, for one process.
     pub(crate) fn pushed(&self, instance: &Instance, metric: &str, part: &str) -> u64 {
         let of = |(key, _): &(&(Instance, String, String), &u64)| {
             key.0 == *instance && key.1 == metric && key.2.contains(part)
         };
         self.points.iter().filter(of).map(|(_, value)| value).sum()
+    }
+
+    /// Server spans of each process of a service, by its id.
+    pub(crate) fn servers_of(&self, service: &str) -> BTreeMap<String, u64> {
+        let servers = self.servers.iter();
+        let of = servers.filter(|(one, _)| one.service == service);
+        of.map(|(one, spans)| (one.id.clone(), *spans)).collect()
     }
 
     pub(crate) fn instances(&self, service: &str) -> Vec<Instance> {
@@ -260,9 +298,19 @@ struct Span {
     trace: String,
     #[serde(rename = "spanId")]
     id: String,
+    #[serde(rename = "parentSpanId", default)]
+    parent: String,
     kind: u8,
     #[serde(default)]
     attributes: Vec<Attribute>,
+}
+
+impl Span {
+    fn has(&self, key: &str, value: &str) -> bool {
+        let is = |one: &&Attribute| one.key == key;
+        let attribute = self.attributes.iter().find(is);
+        attribute.is_some_and(|one| one.value["intValue"] == value)
+    }
 }
 
 #[derive(Deserialize)]

@@ -15,6 +15,8 @@ mod ledger;
 mod load;
 mod stores;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
@@ -36,6 +38,11 @@ const ARRIVAL: Duration = Duration::from_secs(60);
 const DELAY: Duration = Duration::from_secs(1);
 /// Between two scrapes of a service.
 const SCRAPE: Duration = Duration::from_secs(5);
+/// What a process may have counted since it was scraped last: the requests of that time, and those
+/// under way at its end.
+const SINCE_SCRAPE: usize = (RATE as u64 * SCRAPE.as_secs()) as usize + SENDERS;
+/// Requests before a process is ended: half of them at least must be in a scrape.
+const LIFE: usize = 2 * SINCE_SCRAPE;
 
 /// A lab that keeps a ledger.
 struct Books {
@@ -130,33 +137,49 @@ impl Books {
         assert!(exact, "counted and server spans: {told:?}");
     }
 
-    /// users' histogram, which is scraped, lacks at most what each process that ended had counted
-    /// since its last scrape.
+    /// users' histogram, which is scraped, has each request of its one process.
     #[track_caller]
-    fn users_counted_within_a_scrape(&mut self, rate: u32, ended: u64) {
-        let selector = "http_server_request_duration_seconds_count{job=\"users\"}";
-        let spans = self.ledger.servers.iter();
-        let spans: u64 = spans
-            .filter(|(one, _)| one.service == "users")
-            .map(|(_, spans)| spans)
-            .sum();
-        let most = ended * u64::from(rate) * (SCRAPE.as_secs() + 1);
-        // The process that runs now has counted each of its own.
-        let now = self
-            .lab
-            .scraped_sum("http_server_request_duration_seconds_count");
-        let exact = self.ledger.servers.values().any(|spans| *spans == now);
-        assert!(exact, "{now} counted, spans: {:?}", self.ledger.servers);
-        let mut counted = 0.0;
-        let near = eventually(4 * SCRAPE, || {
-            counted = stores::scraped_rise(&self.lab, selector);
-            counted <= spans as f64 && counted + most as f64 >= spans as f64
+    fn users_counted_all(&mut self) {
+        self.users_counted_within_a_scrape(0..=0);
+        assert_eq!(self.ledger.servers_of("users").len(), 1);
+    }
+
+    /// users' histogram, which is scraped, lacks at most what each process that ended had counted
+    /// since its last scrape: nothing, where none ended. `silent` is how many requests may be counted
+    /// that left no span: those of a process that was killed.
+    #[track_caller]
+    fn users_counted_within_a_scrape(&mut self, silent: RangeInclusive<u64>) {
+        let (mut spans, mut now) = (BTreeMap::new(), 0);
+        let running = self.lab.scraped_instance();
+        let exact = eventually(ARRIVAL, || {
+            self.ledger.read();
+            spans = self.ledger.servers_of("users");
+            now = self
+                .lab
+                .scraped_sum("http_server_request_duration_seconds_count");
+            spans.get(&running) == Some(&now)
         });
+        assert!(exact, "{running} counted {now}, spans: {spans:?}");
+        let most = SINCE_SCRAPE as u64;
+        for (ended, spans) in spans.iter().filter(|(id, _)| **id != running) {
+            assert!(
+                *spans > most,
+                "{ended} answered {spans}, no more than the {most} that may lack"
+            );
+        }
+        let most = most * (spans.len() as u64 - 1);
+        let spans: u64 = spans.values().sum();
+        let (least, made) = (spans + silent.start(), spans + silent.end());
+
+        let series = "http_server_request_duration_seconds_count{job=\"users\"}";
+        let scraped = eventually(4 * SCRAPE, || stores::scraped_now(&self.lab, series) == now);
+        assert!(scraped, "Prometheus does not have the {now} of {running}");
+        let counted = stores::scraped_rise(&self.lab, series);
+        println!("scraped: {counted} of {least} to {made} requests, at most {most} may lack");
         assert!(
-            near,
-            "{counted} counted of {spans}, at most {most} may lack"
+            counted <= made && counted + most >= least,
+            "{counted} counted of {least} to {made}, at most {most} may lack"
         );
-        println!("scraped: {counted} of {spans} requests, at most {most} may lack");
     }
 }
 
@@ -196,7 +219,7 @@ fn all_were_answered(requests: &[Request]) {
 fn a_stop_of_users_and_of_edge_loses_nothing_that_was_answered() {
     let mut books = Books::open(&[]);
     let load = books.load(RATE);
-    load.more(400);
+    load.more(LIFE);
     books.strike("users", Signal::SIGTERM);
     load.more(400);
     books.strike("edge", Signal::SIGTERM);
@@ -210,11 +233,11 @@ fn a_stop_of_users_and_of_edge_loses_nothing_that_was_answered() {
         "{whole} answered by users, {by_edge} by edge alone, of {}",
         requests.len()
     );
-    assert!(whole >= 1_200);
+    assert!(whole >= LIFE + 400);
     // What was not answered left nothing: no request was taken and then forgotten.
     books.balance(&requests, by_status);
     books.edge_counted_exactly();
-    books.users_counted_within_a_scrape(RATE, 1);
+    books.users_counted_within_a_scrape(0..=0);
 }
 
 #[test]
@@ -223,7 +246,7 @@ fn replaced_while_they_run_users_and_edge_fail_no_request_and_lose_nothing() {
     let mut books = Books::open(&[]);
     let load = books.load(RATE);
     for name in ["users", "users", "edge", "users", "edge"] {
-        load.more(200);
+        load.more(if name == "users" { LIFE } else { 200 });
         let before = books.lab.pid(name);
         books.lab.lab(&["restart", name]);
         assert_ne!(books.lab.pid(name), before);
@@ -236,7 +259,7 @@ fn replaced_while_they_run_users_and_edge_fail_no_request_and_lose_nothing() {
     let processes = |service| books.ledger.instances(service).len();
     assert_eq!((processes("users"), processes("edge")), (4, 3));
     books.edge_counted_exactly();
-    books.users_counted_within_a_scrape(RATE, 3);
+    books.users_counted_within_a_scrape(0..=0);
 }
 
 #[test]
@@ -255,6 +278,7 @@ fn a_collector_that_is_restarted_or_killed_loses_nothing() {
     all_were_answered(&requests);
     books.balance(&requests, |_| Left::ALL);
     books.edge_counted_exactly();
+    books.users_counted_all();
     books.everything_is_stored(&requests);
 }
 
@@ -283,22 +307,28 @@ fn a_collector_that_is_away_for_a_minute_costs_nothing() {
     assert!(requests.len() >= 20 * MODERATE as usize);
     books.balance(&requests, |_| Left::ALL);
     books.edge_counted_exactly();
+    books.users_counted_all();
 }
 
 #[test]
 #[ignore = "starts a real lab; `lab test` runs it"]
-fn jaeger_and_loki_away_for_a_minute_get_everything_when_they_are_back() {
+fn jaeger_and_loki_away_for_a_minute_get_everything_though_the_collector_is_killed_meanwhile() {
     // On disk: in memory Jaeger would forget what it had before.
     let mut books = Books::open(&[("LAB_JAEGER_STORE", "badger")]);
     let load = books.load(MODERATE);
     load.more(100);
     books.lab.lab(&["stop", "jaeger", "loki"]);
-    pause(OUTAGE);
+    pause(OUTAGE / 2);
+    // What waits in its memory is gone: only its queues on disk have the first half.
+    books.strike("otel-collector", Signal::SIGKILL);
+    pause(OUTAGE / 2);
     books.lab.lab(&["start", "jaeger", "loki"]);
     load.more(100);
     let requests = load.stop();
     all_were_answered(&requests);
     books.balance(&requests, |_| Left::ALL);
+    books.edge_counted_exactly();
+    books.users_counted_all();
     books.everything_is_stored(&requests);
 }
 
@@ -328,6 +358,7 @@ fn without_the_database_every_error_has_its_telemetry() {
     assert!(unanswered.is_empty(), "{:?}", unanswered[0]);
     books.balance(&requests, |_| Left::ALL);
     books.edge_counted_exactly();
+    books.users_counted_all();
 }
 
 #[test]
@@ -335,7 +366,7 @@ fn without_the_database_every_error_has_its_telemetry() {
 fn killed_users_loses_at_most_what_it_had_not_sent_and_edge_tells_how_much() {
     let mut books = Books::open(&[]);
     let load = books.load(RATE);
-    load.more(600);
+    load.more(LIFE);
     let killed = books.strike("users", Signal::SIGKILL);
     load.more(400);
     let requests = load.stop();
@@ -345,12 +376,14 @@ fn killed_users_loses_at_most_what_it_had_not_sent_and_edge_tells_how_much() {
         users_server: 0,
         database: 0,
         users_access: 0,
+        users_handler: 0,
         ..left
     };
     // edge's part is complete, so that what it asked for and users does not tell is the loss.
     let complete = eventually(ARRIVAL, || {
         books.ledger.read();
-        let whole = |one: &&Request| of_edge(books.ledger.left(&one.trace)) == Left::EDGE;
+        let whole =
+            |one: &&Request| of_edge(books.ledger.left(&one.trace)) == of_edge(by_status(one));
         requests.iter().filter(whole).count() == requests.len()
     });
     assert!(complete, "edge's own part is not complete");
@@ -367,16 +400,25 @@ fn killed_users_loses_at_most_what_it_had_not_sent_and_edge_tells_how_much() {
         .iter()
         .filter(|one| books.ledger.left(&one.trace) != Left::ALL)
         .collect();
+    // The spans among it can be told without the senders: from edge's client spans.
+    let span_lost = |one: &&&Request| books.ledger.left(&one.trace).users_server == 0;
+    let spans_lost: BTreeSet<_> = lost
+        .iter()
+        .filter(span_lost)
+        .map(|one| one.trace.as_str())
+        .collect();
+    assert_eq!(books.ledger.untold(), spans_lost);
     let oldest = lost
         .iter()
         .map(|one| killed.saturating_duration_since(one.ended))
         .max();
     let most = (f64::from(RATE) * DELAY.as_secs_f64() * 1.5) as usize + SENDERS;
     println!(
-        "{} of {} requests that users answered lost telemetry, the oldest {oldest:?} before the \
-         kill; at most {most} may",
+        "{} of {} requests that users answered lost telemetry, {} of them the server span, as edge's \
+         client spans tell; the oldest {oldest:?} before the kill; at most {most} may",
         lost.len(),
-        answered.len()
+        answered.len(),
+        spans_lost.len()
     );
     assert!(
         lost.len() <= most,
@@ -392,7 +434,10 @@ fn killed_users_loses_at_most_what_it_had_not_sent_and_edge_tells_how_much() {
         );
     }
     books.edge_counted_exactly();
-    books.users_counted_within_a_scrape(RATE, 1);
+    // What edge got no answer to may have been counted just before the kill.
+    let lost = spans_lost.len() as u64;
+    let cut_off = with_status(&requests, Some(502)).len() as u64;
+    books.users_counted_within_a_scrape(lost..=lost + cut_off);
 }
 
 /// Stopped, not killed: its port still takes connections and nobody ever answers.
@@ -418,9 +463,11 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
     signal(collector, Signal::SIGCONT);
     all_were_answered(&requests);
 
-    // users tells by its page, edge by what it pushes; each made a span for what it measured.
+    // users tells by its page, edge by what it pushes; each made a span for what it measured. Log
+    // records are not measured: two of users and one of edge for each of these requests.
     let users = books.ledger_of("users");
     let mut told = String::new();
+    let mut lost = 0;
     let exact = eventually(ARRIVAL, || {
         books.ledger.read();
         let made = books
@@ -429,47 +476,82 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
             + books
                 .lab
                 .scraped_sum("db_client_operation_duration_seconds_count");
-        let dropped = books
+        let stored = books.ledger.spans.get(&users).copied().unwrap_or_default();
+        let spans = books
             .lab
             .scraped("otel_sdk_processor_span_processed_total{error_type=\"queue_full\"}");
+        let logs = books
+            .lab
+            .scraped("otel_sdk_processor_log_processed_total{error_type=\"queue_full\"}");
         let sent = books.lab.scraped("otel_sdk_exporter_log_exported_total{}");
-        let stored = books.ledger.spans.get(&users).copied().unwrap_or_default();
-        let lines = books
-            .ledger
-            .records
-            .get(&users)
-            .copied()
-            .unwrap_or_default();
+        let all = books.ledger.records.get(&users).copied();
+        let lines = books.arrived(&requests, |left| left.users_access + left.users_handler);
+        let logged = 2 * requests.len() as u64;
         told = format!(
-            "users made {made} spans, {stored} are stored, {dropped} were dropped; {lines} of \
-             {sent} log records are stored"
+            "users made {made} spans, {stored} are stored, {spans} were dropped; {logged} log records, \
+             {lines} are stored, {logs} were dropped; with others it sent {sent}, {all:?} are stored"
         );
-        dropped > 0 && made == stored + dropped && sent == lines
+        lost = spans + logs;
+        let each_counts = spans > 0 && logs > 0 && Some(sent) == all;
+        each_counts && made == stored + spans && logged == lines + logs
     });
     assert!(exact, "{told}");
     println!("{told}");
+    let of_users = lost;
     let edge = books.ledger_of("edge");
     let exact = eventually(ARRIVAL, || {
         books.ledger.read();
         let pushed = |metric, part| books.ledger.pushed(&edge, metric, part);
         let made =
             pushed("http.server.request.duration", "") + pushed("http.client.request.duration", "");
-        let dropped = pushed("otel.sdk.processor.span.processed", "queue_full");
         let stored = books.ledger.spans.get(&edge).copied().unwrap_or_default();
-        told = format!("edge made {made} spans, {stored} are stored, {dropped} were dropped");
-        dropped > 0 && made == stored + dropped
+        let spans = pushed("otel.sdk.processor.span.processed", "queue_full");
+        let logs = pushed("otel.sdk.processor.log.processed", "queue_full");
+        let lines = books.arrived(&requests, |left| left.edge_access);
+        let logged = requests.len() as u64;
+        told = format!(
+            "edge made {made} spans, {stored} are stored, {spans} were dropped; {logged} log records, \
+             {lines} are stored, {logs} were dropped"
+        );
+        lost = of_users + spans + logs;
+        spans > 0 && logs > 0 && made == stored + spans && logged == lines + logs
     });
     assert!(exact, "{told}");
     println!("{told}");
 
-    // Before Prometheus has seen it `verify` fails on it; afterwards it is over, and told.
-    let seen = eventually(ARRIVAL, || {
-        ["edge", "users"].iter().all(|job| {
-            let dropped = "otel_sdk_processor_span_processed_total{error_type=\"queue_full\"";
-            stores::scraped_rise(&books.lab, &format!("{dropped},job=\"{job}\"}}")) > 0.0
-        })
+    // The histograms do not pass a queue that was full: each of these requests is counted, and what
+    // was asked while the lab came up.
+    let mut counted = Vec::new();
+    let exact = eventually(ARRIVAL, || {
+        books.ledger.read();
+        let series = "http_server_request_duration_seconds_count{job=\"users\"}";
+        let pushed = books
+            .ledger
+            .pushed(&edge, "http.server.request.duration", "");
+        let before = |service, here: u64| books.ledger.servers[service] - here;
+        let sent = requests.len() as u64;
+        let of_edge = books.arrived(&requests, |left| left.edge_server);
+        let of_users = books.arrived(&requests, |left| left.users_server);
+        counted = vec![
+            (pushed, sent + before(&edge, of_edge)),
+            (
+                stores::scraped_now(&books.lab, series),
+                sent + before(&users, of_users),
+            ),
+        ];
+        counted.iter().all(|(counted, made)| counted == made)
     });
-    assert!(seen, "Prometheus does not have what was dropped");
+    assert!(exact, "counted and answered: {counted:?}");
+    println!("counted and answered: {counted:?}");
+
+    // Before Prometheus has seen it `verify` fails on it; afterwards it is over, and told.
+    let mut known = 0;
+    let seen = eventually(ARRIVAL, || {
+        let dropped = "{__name__=~\"otel_sdk_processor_(span|log)_processed_total\",error_type=\"queue_full\"}";
+        known = stores::scraped_now(&books.lab, dropped);
+        known == lost
+    });
+    assert!(seen, "Prometheus has {known} of {lost} that were dropped");
     let output = books.lab.lab(&["verify", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let rows = report["links"].as_array().unwrap();
@@ -478,7 +560,8 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
         .find(|row| row["name"] == "the services dropped nothing");
     let answer = row.unwrap()["answer"].as_str().unwrap().to_owned();
     println!("verify: {answer}");
-    assert!(answer.contains("were lost earlier"), "{answer}");
+    let number = format!("; {lost} were lost earlier");
+    assert!(answer.ends_with(&number), "{lost} were lost: {answer}");
 }
 
 impl Books {
@@ -495,6 +578,12 @@ impl Books {
         });
         assert!(stored, "not complete in Jaeger and in Loki: {missing:?}");
         println!("Jaeger and Loki have all of {} requests", requests.len());
+    }
+
+    /// How many spans or log records of these requests arrived, of some kinds.
+    fn arrived(&self, requests: &[Request], kinds: impl Fn(Left) -> u32) -> u64 {
+        let each = requests.iter().map(|one| self.ledger.left(&one.trace));
+        each.map(|left| u64::from(kinds(left))).sum()
     }
 
     /// Bytes in memory.
@@ -521,14 +610,19 @@ impl Books {
 impl TestLab {
     /// The sum of a counter's series on the page that users is scraped from.
     fn scraped_sum(&self, name: &str) -> u64 {
-        let url = self.address(8000, "/metrics");
-        let page = common::get(async |client| {
-            client.get(&url).send().await.unwrap().text().await.unwrap()
-        });
+        let page = self.page();
         let values = page
             .lines()
             .filter_map(|line| line.strip_prefix(name)?.split_once("} "))
             .filter_map(|(_, value)| value.split(' ').next()?.parse::<u64>().ok());
         values.sum()
+    }
+
+    /// The `service.instance.id` of the process whose page that is.
+    fn scraped_instance(&self) -> String {
+        let page = self.page();
+        let mut parts = page.split("service_instance_id=\"").skip(1);
+        let id = parts.next().and_then(|rest| rest.split('"').next());
+        id.unwrap().to_owned()
     }
 }

@@ -35,26 +35,33 @@ pub(crate) fn missing_in_jaeger(lab: &TestLab, requests: &[Request], spans: usiz
     })
 }
 
-/// How many of these requests have not exactly one line of each service's access log in Loki.
+/// The log records of a request that users answered, by service and scope.
+const RECORDS: [(&str, &str); 3] = [
+    ("edge", "access"),
+    ("users", "access"),
+    ("users", "users::routes::users"),
+];
+
+/// How many of these requests have not exactly one line of each kind in Loki.
 pub(crate) fn missing_in_loki(lab: &TestLab, requests: &[Request], since: SystemTime) -> usize {
-    let mut lines: HashMap<String, u32> = HashMap::new();
-    for service in ["edge", "users"] {
-        for trace in access_log(lab, service, since) {
-            *lines.entry(trace).or_default() += 1;
+    let mut lines: HashMap<String, [u32; RECORDS.len()]> = HashMap::new();
+    for (kind, (service, scope)) in RECORDS.into_iter().enumerate() {
+        for trace in records(lab, service, scope, since) {
+            lines.entry(trace).or_default()[kind] += 1;
         }
     }
-    let complete = |request: &&Request| lines.get(&request.trace) == Some(&2);
+    let complete = |request: &&Request| lines.get(&request.trace) == Some(&[1; RECORDS.len()]);
     requests.len() - requests.iter().filter(complete).count()
 }
 
-/// The traces in a service's access log, in order; a line that came twice counts once.
-fn access_log(lab: &TestLab, service: &str, since: SystemTime) -> Vec<String> {
+/// The traces of a service's records of one scope, in order; a line that came twice counts once.
+fn records(lab: &TestLab, service: &str, scope: &str, since: SystemTime) -> Vec<String> {
     get(async |client| {
         let mut traces = Vec::new();
         let mut seen = HashSet::new();
         let mut start = since.duration_since(UNIX_EPOCH).unwrap().as_nanos();
         loop {
-            let query = format!("{{service_name=\"{service}\"}} | scope_name=`access`");
+            let query = format!("{{service_name=\"{service}\"}} | scope_name=`{scope}`");
             let mut url: reqwest::Url = lab
                 .address(3100, "/loki/api/v1/query_range")
                 .parse()
@@ -84,19 +91,34 @@ fn access_log(lab: &TestLab, service: &str, since: SystemTime) -> Vec<String> {
     })
 }
 
-/// What a counter that is scraped rose by in all its series, as Prometheus has it: restarts of the
-/// counted process are seen, what was counted after its last scrape is not.
-pub(crate) fn scraped_rise(lab: &TestLab, selector: &str) -> f64 {
+/// What Prometheus has of a selector.
+fn scraped(lab: &TestLab, selector: &str) -> Vec<Value> {
     let mut url: reqwest::Url = lab.address(9090, "/api/v1/query").parse().unwrap();
-    url.query_pairs_mut()
-        .append_pair("query", &format!("{selector}[30m]"));
+    url.query_pairs_mut().append_pair("query", selector);
     let answer = get(async |client| json(&client, url.as_str()).await).unwrap_or_default();
     let series = answer["data"]["result"].as_array().cloned();
-    let mut rise = 0.0;
-    for one in series.unwrap_or_default() {
-        let mut last = 0.0;
+    series.unwrap_or_default()
+}
+
+/// A counter's value, which is a whole number, in a sample.
+fn value(sample: &Value) -> u64 {
+    sample[1].as_str().unwrap().parse().unwrap()
+}
+
+/// The sum of a counter's series as they were scraped last; those that are gone do not count.
+pub(crate) fn scraped_now(lab: &TestLab, selector: &str) -> u64 {
+    let series = scraped(lab, selector);
+    series.iter().map(|one| value(&one["value"])).sum()
+}
+
+/// What a counter that is scraped rose by in all its series, as Prometheus has it: restarts of the
+/// counted process are seen, what was counted after its last scrape is not.
+pub(crate) fn scraped_rise(lab: &TestLab, selector: &str) -> u64 {
+    let mut rise = 0;
+    for one in scraped(lab, &format!("{selector}[30m]")) {
+        let mut last = 0;
         for sample in one["values"].as_array().into_iter().flatten() {
-            let value: f64 = sample[1].as_str().unwrap().parse().unwrap();
+            let value = value(sample);
             rise += if value < last { value } else { value - last };
             last = value;
         }
