@@ -38,9 +38,9 @@ const ARRIVAL: Duration = Duration::from_secs(60);
 const DELAY: Duration = Duration::from_secs(1);
 /// Between two scrapes of a service.
 const SCRAPE: Duration = Duration::from_secs(5);
-/// What a process may have counted since it was scraped last: the requests of that time, and those
-/// under way at its end.
-const SINCE_SCRAPE: usize = (RATE as u64 * SCRAPE.as_secs()) as usize + SENDERS;
+/// What a process may have counted since it was scraped last: the requests of that time and of a second
+/// that a busy machine is late by, and those under way at its end.
+const SINCE_SCRAPE: usize = (RATE as u64 * (SCRAPE.as_secs() + 1)) as usize + SENDERS;
 /// Requests before a process is ended: half of them at least must be in a scrape.
 const LIFE: usize = 2 * SINCE_SCRAPE;
 
