@@ -23,10 +23,7 @@ use crate::counters::Counters;
 const LARGEST: usize = 16 << 20;
 
 #[derive(Clone, Default)]
-struct Counted(Arc<Counts>);
-
-#[derive(Default)]
-struct Counts {
+struct Counted {
     spans: Arc<AtomicU64>,
     logs: Arc<AtomicU64>,
 }
@@ -56,8 +53,8 @@ impl Sink {
 
     /// What arrived; it counts as stored, since nobody here can lose it.
     pub(crate) fn read(&self) -> Counters {
-        let spans = self.counted.0.spans.load(Ordering::Relaxed);
-        let logs = self.counted.0.logs.load(Ordering::Relaxed);
+        let spans = self.counted.spans.load(Ordering::Relaxed);
+        let logs = self.counted.logs.load(Ordering::Relaxed);
         Counters {
             spans_received: spans,
             spans_stored: spans,
@@ -70,16 +67,15 @@ impl Sink {
 
 async fn serve(listener: std::net::TcpListener, counted: Counted) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let Counts { spans, logs } = &*counted.0;
     let mut router = Router::new();
     for (service, counter) in [
-        ("trace.v1.TraceService", spans),
-        ("logs.v1.LogsService", logs),
+        ("trace.v1.TraceService", counted.spans),
+        ("logs.v1.LogsService", counted.logs),
         // Taken, and asked for by nobody.
-        ("metrics.v1.MetricsService", &Arc::default()),
+        ("metrics.v1.MetricsService", Arc::default()),
     ] {
         let path = format!("/opentelemetry.proto.collector.{service}/Export");
-        let counter = Counter(counter.clone());
+        let counter = Counter(counter);
         let answer = service_fn(move |request: Request| {
             let counter = counter.clone();
             async move {

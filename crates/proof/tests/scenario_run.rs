@@ -33,6 +33,8 @@ enum Wrong {
     Nothing,
     /// A symptom is there at first, from something else.
     FadesFirst,
+    /// What Prometheus knows is not told at first, and then it is a symptom for a while.
+    SilentFirst,
     NoSymptom,
     NoAlert,
     /// It fires, and nobody hears of it.
@@ -94,6 +96,12 @@ impl Lab {
                 Wrong::PageSaysTooLittle => "nobody",
                 _ => "admin",
             }),
+            "/api/v1/query"
+                if self.wrong == Wrong::SilentFirst
+                    && self.asked.fetch_add(1, Ordering::Relaxed) < 2 =>
+            {
+                ResponseTemplate::new(503)
+            }
             "/api/v1/query" => json(samples(match request.url.query() {
                 Some("query=symptom") => match self.wrong {
                     Wrong::NoSymptom => false,
@@ -190,6 +198,7 @@ async fn what_does_not_come_fails_the_run_and_is_healed() {
     let cases = [
         (Wrong::Nothing, None),
         (Wrong::FadesFirst, None),
+        (Wrong::SilentFirst, None),
         (
             Wrong::NoSymptom,
             Some("not seen within 3 s: a symptom; came: no sample"),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::model::{Link, ProfileQuestion, Question, TraceSearch};
 use super::place::{Clients, Place};
 use super::template::Values;
-use crate::backend::{Labels, Profile, Search};
+use crate::backend::{Labels, Profile, Sample, Search};
 use crate::http::{self, AskError};
 use crate::trace::Trace;
 
@@ -54,12 +54,15 @@ pub(super) async fn look(
     }
 }
 
+/// What a query gives; what is not a number is none of it.
+pub(super) async fn samples(clients: &Clients, query: &str) -> Result<Vec<Sample>, String> {
+    let mut samples = clients.prometheus.query(query).await.map_err(text)?;
+    samples.retain(|sample| !sample.value.is_nan());
+    Ok(samples)
+}
+
 async fn promql(clients: &Clients, query: &str) -> Result<Found, String> {
-    let samples = clients.prometheus.query(query).await.map_err(text)?;
-    let samples: Vec<_> = samples
-        .into_iter()
-        .filter(|sample| !sample.value.is_nan())
-        .collect();
+    let samples = samples(clients, query).await?;
     let Some(first) = samples.first() else {
         return Err("no sample".to_owned());
     };

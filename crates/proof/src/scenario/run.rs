@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::hold::Hold;
 use super::load::Load;
-use super::look::{Found, look};
+use super::look::{Found, look, samples};
 use super::model::{Broken, Expectation, Question, Scenario};
 use super::place::{Clients, Place};
 use super::report::{Event, Moment, Outcome, Phase, Report, now};
@@ -253,18 +253,17 @@ impl Run<'_> {
     /// for by their time, and a profile is taken anew; metrics look back.
     async fn nothing_to_see(&self) -> Result<(), String> {
         let values = self.place.values();
-        let now = SystemTime::now();
-        let symptoms = self
-            .scenario
-            .expect
-            .iter()
-            .filter(|each| matches!(each.question, Question::Promql(_)) && !each.unchanged);
         let deadline = Instant::now() + FADED;
-        for symptom in symptoms {
+        for symptom in self.scenario.expect.iter().filter(|each| !each.unchanged) {
+            let Question::Promql(query) = &symptom.question else {
+                continue;
+            };
+            let query = query.fill(&values);
             self.until(deadline, "no symptom from before", async || {
-                match self.look(&symptom.question, &values, now).await {
-                    Ok(found) => Err(format!("{}: {}", symptom.name, found.answer)),
-                    Err(_) => Ok(()),
+                let found = samples(&self.clients, &query).await?;
+                match found.first() {
+                    Some(sample) => Err(format!("{}: {}", symptom.name, sample.value)),
+                    None => Ok(()),
                 }
             })
             .await
