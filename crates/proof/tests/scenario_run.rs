@@ -33,7 +33,7 @@ enum Wrong {
     Nothing,
     /// A symptom is there at first, from something else.
     FadesFirst,
-    /// What Prometheus knows is not told at first, and then it is a symptom for a while.
+    /// At first Prometheus does not answer.
     SilentFirst,
     NoSymptom,
     NoAlert,
@@ -153,6 +153,11 @@ impl Engine for Lab {
     async fn inject(&self, _: &Broken) -> Result<(), String> {
         if self.wrong == Wrong::CannotBreak {
             return Err("no".to_owned());
+        }
+        // Twice it was a symptom or not told: only the third answer says that there is none.
+        let waits = [Wrong::FadesFirst, Wrong::SilentFirst].contains(&self.wrong);
+        if waits && self.asked.load(Ordering::Relaxed) < 3 {
+            return Err("too early".to_owned());
         }
         self.state.lock().unwrap().broken = Some(now());
         Ok(())
