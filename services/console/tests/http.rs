@@ -497,8 +497,10 @@ async fn with_a_desk() -> (Console, std::path::PathBuf, TempDir) {
     })
     .await;
     let calm = json!({"status": "success", "data": {"alerts": []}});
+    let nothing = json!({"status": "success", "data": {"resultType": "vector", "result": []}});
     for (at, body) in [
         ("/api/v1/alerts", calm),
+        ("/api/v1/query", nothing),
         (
             "/api/session/00000000-0000-0000-0000-000000000000/requests",
             json!([]),
