@@ -221,7 +221,7 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
             let bench = session.bench();
             let growth = growth::run(&bench, configs, connections, *rounds, time, machine).await?;
             session
-                .close("growth", &growth, &growth.tables(), losses(&growth.runs))
+                .close("growth", &growth, &growth.tables(), miscounts(&growth.runs))
                 .await
         }
         Some(What::Soak {
@@ -242,7 +242,7 @@ async fn dispatch(cli: &Cli, paths: &Paths, printer: &Printer) -> anyhow::Result
             let session = Session::open(cli, paths, printer, &[*config]).await?;
             let machine = session.machine().await;
             let soak = soak::run(&session.bench(), config, *minutes, shape, machine).await?;
-            let mut findings = losses(std::slice::from_ref(&soak.run));
+            let mut findings = miscounts(std::slice::from_ref(&soak.run));
             findings.extend(growing(&soak));
             session.close(name, &soak, &soak.tables(), findings).await
         }
@@ -340,7 +340,7 @@ async fn compared(
     let compare: Compare = compare::run(&session.bench(), &plan, machine).await?;
     let name = if args.quick { "quick" } else { "main" };
     session
-        .close(name, &compare, &compare.tables(), losses(&compare.runs))
+        .close(name, &compare, &compare.tables(), miscounts(&compare.runs))
         .await
 }
 
@@ -496,16 +496,14 @@ enum Finding {
     Expected(String),
 }
 
-/// A measurement in which requests or their telemetry were lost has failed. The SDK's processors
-/// drop what their queue cannot hold, which is what they are there to show; the peers are others' work.
-fn losses(runs: &[Run]) -> Vec<Finding> {
-    let lossy = runs.iter().filter(|run| {
+/// What was lost, and what was stored more than once. A measurement in which requests or their telemetry were lost
+/// has failed. The SDK's processors drop what their queue cannot hold, which is what they are there to show; the
+/// peers are others' work. What comes twice is no loss: the Collector delivers at least once.
+fn miscounts(runs: &[Run]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for run in runs {
         let count = run.count;
-        count.errors + count.spans_lost + count.logs_lost > 0
-    });
-    lossy
-        .map(|run| {
-            let count = run.count;
+        if count.errors + count.spans_lost + count.logs_lost > 0 {
             let what = format!(
                 "{}, round {}: {} errors, {} spans and {} log records lost of {} answered requests",
                 run.config,
@@ -515,13 +513,22 @@ fn losses(runs: &[Run]) -> Vec<Finding> {
                 count.logs_lost,
                 count.answered
             );
-            if run.chain == Chain::Rust && run.config != "sdk" {
+            findings.push(if run.chain == Chain::Rust && run.config != "sdk" {
                 Finding::Failed(what)
             } else {
                 Finding::Expected(what)
-            }
-        })
-        .collect()
+            });
+        }
+        let repeated = count.counters.repeated();
+        if repeated > 0 {
+            findings.push(Finding::Expected(format!(
+                "{}, round {}: {repeated} spans and log records are stored more than once: the Collector sent them \
+                 again, since Jaeger or Loki answered too late",
+                run.config, run.round
+            )));
+        }
+    }
+    findings
 }
 
 /// A soak in which memory grew has failed. Under overload queues fill up to their bound, which may
@@ -637,13 +644,26 @@ mod tests {
             spans_lost: 7,
             ..Count::default()
         };
+        let twice = Count {
+            counters: Counters {
+                logs_acknowledged: 300,
+                logs_stored: 312,
+                ..Counters::default()
+            },
+            ..Count::default()
+        };
+        let findings = miscounts(&[run(config::ALL, twice, None)]);
+        let [Finding::Expected(what)] = findings.as_slice() else {
+            panic!("{findings:?}");
+        };
+        assert!(what.contains("12 spans and log records"), "{what}");
         let runs = [
             run(config::ALL, Count::default(), None),
             run(config::ALL, lossy, None),
             run("sdk", lossy, None),
             run(config::GO, lossy, None),
         ];
-        let findings = losses(&runs);
+        let findings = miscounts(&runs);
         let [
             Finding::Failed(what),
             Finding::Expected(_),
@@ -654,7 +674,7 @@ mod tests {
         };
         assert!(what.contains("7 spans and 0 log records lost"), "{what}");
         assert_eq!(code(&findings), ExitCode::FAILURE);
-        assert_eq!(code(&losses(&runs[2..])), ExitCode::SUCCESS);
+        assert_eq!(code(&miscounts(&runs[2..])), ExitCode::SUCCESS);
     }
 
     #[test]

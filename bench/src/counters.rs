@@ -15,9 +15,13 @@ use crate::sink::Sink;
 pub(crate) struct Counters {
     pub(crate) spans_received: u64,
     pub(crate) spans_refused: u64,
+    /// The store said that it has them: each counts once, however often it was sent.
+    pub(crate) spans_acknowledged: u64,
+    /// As the store counts: again when it was sent again.
     pub(crate) spans_stored: u64,
     pub(crate) logs_received: u64,
     pub(crate) logs_refused: u64,
+    pub(crate) logs_acknowledged: u64,
     pub(crate) logs_stored: u64,
 }
 
@@ -26,16 +30,38 @@ impl Counters {
         Self {
             spans_received: self.spans_received.saturating_sub(before.spans_received),
             spans_refused: self.spans_refused.saturating_sub(before.spans_refused),
+            spans_acknowledged: self
+                .spans_acknowledged
+                .saturating_sub(before.spans_acknowledged),
             spans_stored: self.spans_stored.saturating_sub(before.spans_stored),
             logs_received: self.logs_received.saturating_sub(before.logs_received),
             logs_refused: self.logs_refused.saturating_sub(before.logs_refused),
+            logs_acknowledged: self
+                .logs_acknowledged
+                .saturating_sub(before.logs_acknowledged),
             logs_stored: self.logs_stored.saturating_sub(before.logs_stored),
         }
     }
 
+    /// Spans that are surely in the store: it acknowledged as many, and counted as many. What it counts alone would
+    /// hide a lost one behind one that was sent twice.
+    pub(crate) fn spans_safe(self) -> u64 {
+        self.spans_acknowledged.min(self.spans_stored)
+    }
+
+    pub(crate) fn logs_safe(self) -> u64 {
+        self.logs_acknowledged.min(self.logs_stored)
+    }
+
+    /// Spans and log records that a store took more than once.
+    pub(crate) fn repeated(self) -> u64 {
+        self.spans_stored.saturating_sub(self.spans_acknowledged)
+            + self.logs_stored.saturating_sub(self.logs_acknowledged)
+    }
+
     fn all_stored(self, before: Self) -> bool {
         let new = self.since(before);
-        new.spans_stored >= new.spans_received && new.logs_stored >= new.logs_received
+        new.spans_safe() >= new.spans_received && new.logs_safe() >= new.logs_received
     }
 }
 
@@ -46,6 +72,11 @@ async fn read(lab: &Lab) -> anyhow::Result<Counters> {
     Ok(Counters {
         spans_received: sum(&collector, "otelcol_receiver_accepted_spans_total", ""),
         spans_refused: sum(&collector, "otelcol_receiver_refused_spans_total", ""),
+        spans_acknowledged: sum(
+            &collector,
+            "otelcol_exporter_sent_spans_total",
+            "exporter=\"otlp_http/jaeger\"",
+        ),
         spans_stored: sum(
             &jaeger,
             "otelcol_exporter_sent_spans_total",
@@ -61,6 +92,11 @@ async fn read(lab: &Lab) -> anyhow::Result<Counters> {
             &collector,
             "otelcol_receiver_refused_log_records_total",
             "receiver=\"otlp\"",
+        ),
+        logs_acknowledged: sum(
+            &collector,
+            "otelcol_exporter_sent_log_records_total",
+            "exporter=\"otlp_http/loki\"",
         ),
         logs_stored: sum(&loki, "loki_distributor_lines_received_total", ""),
     })
@@ -275,21 +311,28 @@ mod tests {
     fn stored_counts_from_where_it_began() {
         let before = Counters {
             spans_received: 5,
-            spans_stored: 3,
+            spans_acknowledged: 3,
+            spans_stored: 4,
             ..Counters::default()
         };
         let after = Counters {
             spans_received: 15,
-            spans_stored: 12,
+            spans_acknowledged: 12,
+            // Some of them twice: what is missing does not hide behind them.
+            spans_stored: 20,
             ..Counters::default()
         };
         assert!(!after.all_stored(before));
-        assert!(
-            Counters {
-                spans_stored: 13,
-                ..after
-            }
-            .all_stored(before)
-        );
+        let later = Counters {
+            spans_acknowledged: 13,
+            ..after
+        };
+        assert!(later.all_stored(before));
+        assert_eq!(later.since(before).repeated(), 6);
+        let not_counted = Counters {
+            spans_stored: 13,
+            ..later
+        };
+        assert!(!not_counted.all_stored(before));
     }
 }

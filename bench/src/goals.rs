@@ -141,6 +141,12 @@ pub(crate) fn check(compare: &Compare) -> Vec<Goal> {
         "",
         measured.then_some((count.errors + count.spans_lost + count.logs_lost) as f64),
     ));
+    goals.push(goal(
+        "spans and log records stored more than once, all signals".to_owned(),
+        &Limit::AtMost(0.0),
+        "",
+        measured.then_some(count.counters.repeated() as f64),
+    ));
     goals
 }
 
@@ -175,6 +181,7 @@ mod tests {
                 max_ms: 4.0,
                 cpu_us,
                 wait_us: None,
+                stolen: None,
             }],
             memory: BTreeMap::new(),
             count: Count {

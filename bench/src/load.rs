@@ -9,6 +9,7 @@ use crate::chain::{self, Ports, Programs, Running};
 use crate::config::Config;
 use crate::counters::{self, Counters, Dropped, Place, Pushed};
 use crate::lab::Lab;
+use crate::machine::Time;
 use crate::printer::Printer;
 use crate::process::Table;
 use crate::processors::Split;
@@ -238,6 +239,7 @@ impl Bench<'_> {
             |table: &Table| -> Duration { serving.iter().map(|pid| table.waited(*pid)).sum() };
         let before = Table::look();
         let waited_before = waited(&before);
+        let time_before = Time::look();
         let began = Instant::now();
         let mut loading = std::pin::pin!(self.wrk.run(&url, way.shape, way.time));
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -248,6 +250,9 @@ impl Bench<'_> {
             }
         };
         let waited = waited(&Table::look()).saturating_sub(waited_before);
+        let stolen = Time::look()
+            .zip(time_before)
+            .and_then(|(now, before)| now.stolen_since(before));
         // Whoever died is the better reason.
         running.check()?;
         let report = report?;
@@ -277,6 +282,7 @@ impl Bench<'_> {
             max_ms: report.max_us / 1e3,
             cpu_us,
             wait_us: Some(waited.as_secs_f64() * 1e6 / report.requests as f64),
+            stolen,
         })
     }
 }
@@ -304,10 +310,10 @@ fn finish(count: &mut Count, config: &Config) {
     count.logs_expected = logs;
     count.spans_lost = spans
         .max(arrived.spans_received)
-        .saturating_sub(arrived.spans_stored);
+        .saturating_sub(arrived.spans_safe());
     count.logs_lost = logs
         .max(arrived.logs_received)
-        .saturating_sub(arrived.logs_stored);
+        .saturating_sub(arrived.logs_safe());
 }
 
 #[cfg(test)]
@@ -316,13 +322,25 @@ mod tests {
     use crate::config;
 
     fn counted(config: &str, answered: u64, spans: (u64, u64), logs: (u64, u64)) -> Count {
+        counted_again(config, answered, spans, logs, 0)
+    }
+
+    fn counted_again(
+        config: &str,
+        answered: u64,
+        spans: (u64, u64),
+        logs: (u64, u64),
+        again: u64,
+    ) -> Count {
         let mut count = Count {
             answered,
             counters: Counters {
                 spans_received: spans.0,
-                spans_stored: spans.1,
+                spans_acknowledged: spans.1,
+                spans_stored: spans.1 + again,
                 logs_received: logs.0,
-                logs_stored: logs.1,
+                logs_acknowledged: logs.1,
+                logs_stored: logs.1 + again,
                 ..Counters::default()
             },
             ..Count::default()
@@ -342,6 +360,10 @@ mod tests {
         // Received and not stored: lost by the backends.
         let count = counted("go", 100, (510, 505), (310, 309));
         assert_eq!((count.spans_lost, count.logs_lost), (5, 1));
+        // The same behind as many that were stored twice.
+        let count = counted_again("go", 100, (510, 505), (310, 309), 5);
+        assert_eq!((count.spans_lost, count.logs_lost), (5, 1));
+        assert_eq!(count.counters.repeated(), 10);
         let count = counted("off", 100, (0, 0), (0, 0));
         assert_eq!(
             (count.spans_expected, count.spans_lost, count.logs_lost),

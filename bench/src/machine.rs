@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use procfs::{CurrentSI as _, KernelStats};
 use serde::{Deserialize, Serialize};
 
 use crate::child;
@@ -38,32 +39,50 @@ const MOST_BUSY: f64 = 0.25;
 /// How many processors are busy, over a few seconds. The load average would tell of the minute before,
 /// in which the bench itself was compiled.
 pub(crate) async fn busy() -> f64 {
-    let ticks = || {
-        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-        ticks(&stat)
-    };
-    let before = ticks();
+    let before = Time::look();
     tokio::time::sleep(WATCH).await;
-    match (before, ticks()) {
-        (Some(before), Some(after)) => share(before, after) * cores() as f64,
-        _ => 0.0,
+    let now = Time::look();
+    now.zip(before)
+        .and_then(|(now, before)| now.busy_since(before))
+        .map_or(0.0, |share| share * cores() as f64)
+}
+
+/// What the time of all processors went into since they started, in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time {
+    busy: u64,
+    idle: u64,
+    /// Something could have run, and the host let another machine run in place of this one.
+    stolen: u64,
+}
+
+impl Time {
+    pub(crate) fn look() -> Option<Self> {
+        let total = KernelStats::current().ok()?.total;
+        let interrupts = total.irq.unwrap_or(0) + total.softirq.unwrap_or(0);
+        Some(Self {
+            busy: total.user + total.nice + total.system + interrupts,
+            idle: total.idle + total.iowait.unwrap_or(0),
+            stolen: total.steal.unwrap_or(0),
+        })
     }
-}
 
-/// Those of all processors in which something ran, and all.
-fn ticks(stat: &str) -> Option<(u64, u64)> {
-    let mut fields = stat.lines().next()?.split_whitespace().skip(1);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    let (user, nice, system) = (next()?, next()?, next()?);
-    let (idle, waiting) = (next()?, next()?);
-    let (interrupts, soft_interrupts) = (next()?, next()?);
-    let busy = user + nice + system + interrupts + soft_interrupts;
-    Some((busy, busy + idle + waiting))
-}
+    /// The share in which something ran.
+    fn busy_since(self, before: Self) -> Option<f64> {
+        self.share(before, |time| time.busy)
+    }
 
-fn share(before: (u64, u64), after: (u64, u64)) -> f64 {
-    let all = after.1.saturating_sub(before.1).max(1);
-    after.0.saturating_sub(before.0) as f64 / all as f64
+    /// The share that the host took.
+    pub(crate) fn stolen_since(self, before: Self) -> Option<f64> {
+        self.share(before, |time| time.stolen)
+    }
+
+    fn share(self, before: Self, part: fn(&Self) -> u64) -> Option<f64> {
+        let all = |time: &Self| time.busy + time.idle + time.stolen;
+        let passed = all(&self).checked_sub(all(&before))?;
+        let part = part(&self).checked_sub(part(&before))?;
+        (passed > 0).then(|| part as f64 / passed as f64)
+    }
 }
 
 fn cores() -> usize {
@@ -181,11 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn busy_processors_are_counted() {
-        let before = ticks("cpu  100 0 50 800 40 5 5 0 0 0\ncpu0 1 1 1 1 1 1 1 0 0 0\n");
-        assert_eq!(before, Some((160, 1000)));
-        assert_eq!(ticks("intr 5\n"), None);
-        assert!((share((160, 1000), (310, 1300)) - 0.5).abs() < 1e-9);
+    fn time_has_shares() {
+        let time = |busy, idle, stolen| Time { busy, idle, stolen };
+        let (before, now) = (time(160, 840, 0), time(310, 960, 30));
+        assert_eq!(now.busy_since(before), Some(0.5));
+        assert_eq!(now.stolen_since(before), Some(0.1));
+        assert_eq!(before.busy_since(before), None);
+        assert_eq!(before.busy_since(now), None);
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub(crate) struct Load {
     /// Microseconds a request in which threads of edge, users and PostgreSQL were ready to run and had no processor.
     #[serde(default)]
     pub(crate) wait_us: Option<f64>,
+    /// Share of the processors' time that the host gave to other machines while the load lasted (steal time).
+    #[serde(default)]
+    pub(crate) stolen: Option<f64>,
 }
 
 impl Load {
@@ -80,7 +83,7 @@ pub(crate) struct Count {
     /// What answered requests call for at the least.
     pub(crate) spans_expected: u64,
     pub(crate) logs_expected: u64,
-    /// Spans that are missing: expected or received, and not stored.
+    /// Spans that are missing: expected or received, and not surely in the store.
     pub(crate) spans_lost: u64,
     pub(crate) logs_lost: u64,
     /// What edge and users counted as dropped themselves; `None`: they did not tell.
@@ -100,6 +103,7 @@ pub(crate) struct Row {
     pub(crate) p50_ms: Spread,
     pub(crate) p99_ms: Spread,
     pub(crate) wait_us: Option<Spread>,
+    pub(crate) stolen: Option<Spread>,
 }
 
 impl Row {
@@ -111,6 +115,7 @@ impl Row {
             p50_ms: spread(|load| load.p50_ms)?,
             p99_ms: spread(|load| load.p99_ms)?,
             wait_us: Spread::of(loads.clone().filter_map(|load| load.wait_us)),
+            stolen: Spread::of(loads.clone().filter_map(|load| load.stolen)),
         })
     }
 }
@@ -197,9 +202,11 @@ impl Compare {
             let (to, from) = (&mut sum.counters, count.counters);
             to.spans_received += from.spans_received;
             to.spans_refused += from.spans_refused;
+            to.spans_acknowledged += from.spans_acknowledged;
             to.spans_stored += from.spans_stored;
             to.logs_received += from.logs_received;
             to.logs_refused += from.logs_refused;
+            to.logs_acknowledged += from.logs_acknowledged;
             to.logs_stored += from.logs_stored;
         }
         sum

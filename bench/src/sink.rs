@@ -57,8 +57,10 @@ impl Sink {
         let logs = self.counted.logs.load(Ordering::Relaxed);
         Counters {
             spans_received: spans,
+            spans_acknowledged: spans,
             spans_stored: spans,
             logs_received: logs,
+            logs_acknowledged: logs,
             logs_stored: logs,
             ..Counters::default()
         }

@@ -160,6 +160,7 @@ impl Compare {
                 "p99 ms",
                 "p99 against off",
                 "waiting us",
+                "stolen %",
             ],
         );
         for name in self.configs() {
@@ -178,6 +179,17 @@ impl Compare {
                 spread(row.p99_ms),
                 maybe(late),
                 row.wait_us.map_or_else(|| "-".to_owned(), spread),
+                row.stolen.map_or_else(
+                    || "-".to_owned(),
+                    |stolen| {
+                        let percent = |share| share * 100.0;
+                        spread(Spread {
+                            min: percent(stolen.min),
+                            median: percent(stolen.median),
+                            max: percent(stolen.max),
+                        })
+                    },
+                ),
             ]);
         }
         table
@@ -236,6 +248,7 @@ impl Compare {
                 "log records received",
                 "stored",
                 "lost",
+                "stored again",
             ],
         );
         for name in self.configs() {
@@ -247,11 +260,12 @@ impl Compare {
                     count.answered,
                     count.errors,
                     counters.spans_received,
-                    counters.spans_stored,
+                    counters.spans_safe(),
                     count.spans_lost,
                     counters.logs_received,
-                    counters.logs_stored,
+                    counters.logs_safe(),
                     count.logs_lost,
+                    counters.repeated(),
                 ]
                 .map(|value| whole(value as f64)),
             );
@@ -353,6 +367,7 @@ impl Soak {
                 "log records stored",
                 "log records lost",
                 "counted as dropped",
+                "stored again",
             ],
         );
         let counted =
@@ -361,12 +376,13 @@ impl Soak {
             [
                 Some(count.answered),
                 Some(count.errors),
-                Some(count.counters.spans_stored),
+                Some(count.counters.spans_safe()),
                 Some(count.spans_lost),
                 count.dropped.map(|dropped| dropped.spans),
-                Some(count.counters.logs_stored),
+                Some(count.counters.logs_safe()),
                 Some(count.logs_lost),
                 count.dropped.map(|dropped| dropped.logs),
+                Some(count.counters.repeated()),
             ]
             .map(counted)
             .into(),

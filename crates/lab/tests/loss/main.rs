@@ -32,6 +32,9 @@ const RATE: u32 = 200;
 /// Through an outage of a minute.
 const MODERATE: u32 = 50;
 const OUTAGE: Duration = Duration::from_secs(60);
+/// A store that answers after this long is slow and not away: longer than the limits that Loki sets itself by default (5 s
+/// from one of its parts to the other), shorter than the Collector's (`timeout` of its exporters).
+const LATE: Duration = Duration::from_secs(15);
 /// Everything that waits somewhere has arrived by then.
 const ARRIVAL: Duration = Duration::from_secs(60);
 /// What `OTEL_BSP_SCHEDULE_DELAY` and `OTEL_BLRP_SCHEDULE_DELAY` are in a lab.
@@ -334,6 +337,36 @@ fn jaeger_and_loki_away_for_a_minute_get_everything_though_the_collector_is_kill
 
 #[test]
 #[ignore = "starts a real lab; `lab test` runs it"]
+fn jaeger_and_loki_that_are_late_get_everything_once() {
+    let mut books = Books::open(&[]);
+    let (before, again_before) = books.delivered();
+    let load = books.load(MODERATE);
+    load.more(100);
+    for name in ["jaeger", "loki"] {
+        let pid = books.lab.pid(name).unwrap();
+        signal(pid, Signal::SIGSTOP);
+        // What is under way to it waits this long for its answer.
+        pause(LATE);
+        signal(pid, Signal::SIGCONT);
+        load.more(100);
+        assert_eq!(books.lab.pid(name), Some(pid));
+    }
+    let requests = load.stop();
+    all_were_answered(&requests);
+    books.balance(&requests, |_| Left::ALL);
+    books.edge_counted_exactly();
+    books.users_counted_all();
+    books.everything_is_stored(&requests);
+    let (after, sent_again) = books.delivered();
+    println!("acknowledged: {after:?} spans and log records; sent again: {sent_again:?}");
+    let made = |each: u64| each * requests.len() as u64;
+    assert!(after.0 >= before.0 + made(4) && after.1 >= before.1 + made(3));
+    // While it came up Loki may have refused some that it had counted.
+    assert_eq!(sent_again, again_before);
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
 fn without_the_database_every_error_has_its_telemetry() {
     let mut books = Books::open(&[]);
     let load = books.load(RATE);
@@ -578,6 +611,28 @@ impl Books {
         });
         assert!(stored, "not complete in Jaeger and in Loki: {missing:?}");
         println!("Jaeger and Loki have all of {} requests", requests.len());
+    }
+
+    /// Spans and log records that Jaeger and Loki acknowledged, and those that they took more than once, when nothing
+    /// is under way.
+    #[track_caller]
+    fn delivered(&self) -> ((u64, u64), (u64, u64)) {
+        let look = || (stores::spans(&self.lab), stores::log_records(&self.lab));
+        let mut last = look();
+        let calm = eventually(ARRIVAL, || {
+            // Longer than a batch of the Collector waits to be filled.
+            pause(Duration::from_secs(1));
+            std::mem::replace(&mut last, look()) == last
+        });
+        assert!(calm, "still sending: {last:?}");
+        let (spans, logs) = last;
+        (
+            (spans.acknowledged, logs.acknowledged),
+            (
+                spans.taken - spans.acknowledged,
+                logs.taken - logs.acknowledged,
+            ),
+        )
     }
 
     /// How many spans or log records of these requests arrived, of some kinds.

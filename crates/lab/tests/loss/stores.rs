@@ -125,3 +125,42 @@ pub(crate) fn scraped_rise(lab: &TestLab, selector: &str) -> u64 {
     }
     rise
 }
+
+/// Items on their way from the Collector into a store.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Delivered {
+    /// As the Collector counts them: each once.
+    pub(crate) acknowledged: u64,
+    /// As the store counts them: again, when they were sent again.
+    pub(crate) taken: u64,
+}
+
+/// Spans, into Jaeger.
+pub(crate) fn spans(lab: &TestLab) -> Delivered {
+    let sent = "otelcol_exporter_sent_spans_total";
+    Delivered {
+        acknowledged: counted(lab, 8888, sent, "exporter=\"otlp_http/jaeger\""),
+        taken: counted(lab, 18888, sent, "exporter=\"jaeger_storage_exporter\""),
+    }
+}
+
+/// Log records, into Loki.
+pub(crate) fn log_records(lab: &TestLab) -> Delivered {
+    let sent = "otelcol_exporter_sent_log_records_total";
+    Delivered {
+        acknowledged: counted(lab, 8888, sent, "exporter=\"otlp_http/loki\""),
+        taken: counted(lab, 3100, "loki_distributor_lines_received_total", ""),
+    }
+}
+
+/// The sum of a counter's series with a label, on a backend's own page: 0 before it has counted.
+fn counted(lab: &TestLab, port: u16, name: &str, label: &str) -> u64 {
+    let url = lab.address(port, "/metrics");
+    let page = get(async |client| client.get(&url).send().await.unwrap().text().await.unwrap());
+    let values = page
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.split_once("} "))
+        .filter(|(labels, _)| labels.contains(label))
+        .map(|(_, value)| value.parse::<f64>().unwrap());
+    values.sum::<f64>() as u64
+}
