@@ -277,12 +277,7 @@ fn a_collector_that_is_restarted_or_killed_loses_nothing() {
         books.strike("otel-collector", Signal::SIGKILL);
         load.more(400);
     }
-    let requests = load.stop();
-    all_were_answered(&requests);
-    books.balance(&requests, |_| Left::ALL);
-    books.edge_counted_exactly();
-    books.users_counted_all();
-    books.everything_is_stored(&requests);
+    books.nothing_is_missing(load);
 }
 
 #[test]
@@ -327,12 +322,7 @@ fn jaeger_and_loki_away_for_a_minute_get_everything_though_the_collector_is_kill
     pause(OUTAGE / 2);
     books.lab.lab(&["start", "jaeger", "loki"]);
     load.more(100);
-    let requests = load.stop();
-    all_were_answered(&requests);
-    books.balance(&requests, |_| Left::ALL);
-    books.edge_counted_exactly();
-    books.users_counted_all();
-    books.everything_is_stored(&requests);
+    books.nothing_is_missing(load);
 }
 
 #[test]
@@ -351,12 +341,7 @@ fn jaeger_and_loki_that_are_late_get_everything_once() {
         load.more(100);
         assert_eq!(books.lab.pid(name), Some(pid));
     }
-    let requests = load.stop();
-    all_were_answered(&requests);
-    books.balance(&requests, |_| Left::ALL);
-    books.edge_counted_exactly();
-    books.users_counted_all();
-    books.everything_is_stored(&requests);
+    let requests = books.nothing_is_missing(load);
     let (after, sent_again) = books.delivered();
     println!("acknowledged: {after:?} spans and log records; sent again: {sent_again:?}");
     let made = |each: u64| each * requests.len() as u64;
@@ -598,6 +583,18 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
 }
 
 impl Books {
+    /// Ends the load: all of it was answered, left what it should, is counted, and is in Jaeger and Loki.
+    #[track_caller]
+    fn nothing_is_missing(&mut self, load: Load) -> Vec<Request> {
+        let requests = load.stop();
+        all_were_answered(&requests);
+        self.balance(&requests, |_| Left::ALL);
+        self.edge_counted_exactly();
+        self.users_counted_all();
+        self.everything_is_stored(&requests);
+        requests
+    }
+
     /// Jaeger has every span and Loki every line of these requests, once.
     #[track_caller]
     fn everything_is_stored(&self, requests: &[Request]) {
