@@ -103,7 +103,7 @@ pub(crate) struct Row {
     pub(crate) p50_ms: Spread,
     pub(crate) p99_ms: Spread,
     pub(crate) wait_us: Option<Spread>,
-    pub(crate) stolen: Option<Spread>,
+    pub(crate) stolen_percent: Option<Spread>,
 }
 
 impl Row {
@@ -115,7 +115,7 @@ impl Row {
             p50_ms: spread(|load| load.p50_ms)?,
             p99_ms: spread(|load| load.p99_ms)?,
             wait_us: Spread::of(loads.clone().filter_map(|load| load.wait_us)),
-            stolen: Spread::of(loads.clone().filter_map(|load| load.stolen)),
+            stolen_percent: Spread::of(loads.clone().filter_map(|load| Some(100.0 * load.stolen?))),
         })
     }
 }

@@ -179,17 +179,7 @@ impl Compare {
                 spread(row.p99_ms),
                 maybe(late),
                 row.wait_us.map_or_else(|| "-".to_owned(), spread),
-                row.stolen.map_or_else(
-                    || "-".to_owned(),
-                    |stolen| {
-                        let percent = |share| share * 100.0;
-                        spread(Spread {
-                            min: percent(stolen.min),
-                            median: percent(stolen.median),
-                            max: percent(stolen.max),
-                        })
-                    },
-                ),
+                row.stolen_percent.map_or_else(|| "-".to_owned(), spread),
             ]);
         }
         table

@@ -157,9 +157,7 @@ impl Books {
         let exact = eventually(ARRIVAL, || {
             self.ledger.read();
             spans = self.ledger.servers_of("users");
-            now = self
-                .lab
-                .scraped_sum("http_server_request_duration_seconds_count");
+            now = stores::of_users(&self.lab, "http_server_request_duration_seconds_count");
             spans.get(&running) == Some(&now)
         });
         assert!(exact, "{running} counted {now}, spans: {spans:?}");
@@ -488,12 +486,8 @@ fn more_than_can_be_sent_is_dropped_counted_and_told_and_no_request_suffers() {
     let mut lost = 0;
     let exact = eventually(ARRIVAL, || {
         books.ledger.read();
-        let made = books
-            .lab
-            .scraped_sum("http_server_request_duration_seconds_count")
-            + books
-                .lab
-                .scraped_sum("db_client_operation_duration_seconds_count");
+        let made = stores::of_users(&books.lab, "http_server_request_duration_seconds_count")
+            + stores::of_users(&books.lab, "db_client_operation_duration_seconds_count");
         let stored = books.ledger.spans.get(&users).copied().unwrap_or_default();
         let spans = books
             .lab
@@ -660,16 +654,6 @@ impl Books {
 }
 
 impl TestLab {
-    /// The sum of a counter's series on the page that users is scraped from.
-    fn scraped_sum(&self, name: &str) -> u64 {
-        let page = self.page();
-        let values = page
-            .lines()
-            .filter_map(|line| line.strip_prefix(name)?.split_once("} "))
-            .filter_map(|(_, value)| value.split(' ').next()?.parse::<u64>().ok());
-        values.sum()
-    }
-
     /// The `service.instance.id` of the process whose page that is.
     fn scraped_instance(&self) -> String {
         let page = self.page();

@@ -1,4 +1,4 @@
-//! What the backends have, asked of their APIs.
+//! What the backends have, asked of their APIs, and what is counted on the pages that Prometheus scrapes.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -153,7 +153,12 @@ pub(crate) fn log_records(lab: &TestLab) -> Delivered {
     }
 }
 
-/// The sum of a counter's series with a label, on a backend's own page: 0 before it has counted.
+/// The sum of a counter's series on users' page.
+pub(crate) fn of_users(lab: &TestLab, name: &str) -> u64 {
+    counted(lab, 8000, name, "")
+}
+
+/// The sum of a counter's series with a label, on the page at a port: 0 before it has counted.
 fn counted(lab: &TestLab, port: u16, name: &str, label: &str) -> u64 {
     let url = lab.address(port, "/metrics");
     let page = get(async |client| client.get(&url).send().await.unwrap().text().await.unwrap());
@@ -161,6 +166,7 @@ fn counted(lab: &TestLab, port: u16, name: &str, label: &str) -> u64 {
         .lines()
         .filter_map(|line| line.strip_prefix(name)?.split_once("} "))
         .filter(|(labels, _)| labels.contains(label))
-        .map(|(_, value)| value.parse::<f64>().unwrap());
+        // Behind the value an exemplar may follow.
+        .map(|(_, value)| value.split(' ').next().unwrap().parse::<f64>().unwrap());
     values.sum::<f64>() as u64
 }
