@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -359,11 +360,23 @@ pub(crate) async fn provide(paths: &Paths, name: &str) -> anyhow::Result<Provide
         .with_context(|| format!("what the lab says about {name} cannot be read"))
 }
 
-/// A port that is free now.
+/// A port that is free now, another with each call. It is below those that Linux gives to outgoing connections
+/// (`ip_local_port_range`): one of these may be gone when the service starts.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
-    let listener =
-        std::net::TcpListener::bind(("127.0.0.1", 0)).context("there is no free port")?;
-    Ok(listener.local_addr()?.port())
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 20_000;
+    const MANY: u32 = 12_000;
+    loop {
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        if tried >= MANY {
+            bail!("no port from {FIRST} to {} is free", FIRST + MANY - 1);
+        }
+        // Two benches at once begin at different ones.
+        let port = u16::try_from(FIRST + (std::process::id() + tried) % MANY)?;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
 }
 
 /// Waits until a service answers 200, or says why it does not.
