@@ -360,8 +360,8 @@ pub(crate) async fn provide(paths: &Paths, name: &str) -> anyhow::Result<Provide
         .with_context(|| format!("what the lab says about {name} cannot be read"))
 }
 
-/// A port that is free now, another with each call. It is below those that Linux gives to outgoing connections
-/// (`ip_local_port_range`): one of these may be gone when the service starts.
+/// A port that is free now, another with each call. It is below those that Linux by default gives to outgoing
+/// connections (`ip_local_port_range`): one of these may be gone when the service starts.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     static TRIED: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 20_000;
