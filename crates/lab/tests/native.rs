@@ -9,8 +9,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -200,6 +201,96 @@ fn a_killed_supervisor_takes_its_children_along_and_up_puts_it_right() {
     lab.nothing_is_left();
     lab.up();
     assert!(lab.answers());
+}
+
+/// A push that meets the end of Loki's ingester is never answered: nobody may wait long for it.
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn loki_ends_in_time_while_it_is_written_to() {
+    let lab = TestLab::new();
+    lab.lab(&["up", "--engine", "native", "--wait"]);
+    let writers = Writers::start(&lab.address(3100, "/loki/api/v1/push"));
+    for _ in 0..3 {
+        writers.more(500);
+        let began = Instant::now();
+        lab.lab(&["stop", "loki"]);
+        // It is killed after 20 s.
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(12), "it took {took:?}");
+        lab.lab(&["start", "loki"]);
+        lab.becomes("loki", "healthy");
+    }
+}
+
+/// They write to Loki, each as fast as it is answered, until this is dropped.
+struct Writers {
+    stop: Arc<AtomicBool>,
+    stored: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writers {
+    fn start(url: &str) -> Self {
+        let (stop, stored) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        let (stopped, counted, url) = (stop.clone(), stored.clone(), url.to_owned());
+        let thread = std::thread::spawn(move || {
+            get(async |client| {
+                let writers = (0..8).map(|_| {
+                    let (client, url) = (client.clone(), url.clone());
+                    let (stopped, counted) = (stopped.clone(), counted.clone());
+                    tokio::spawn(async move {
+                        while !stopped.load(Ordering::SeqCst) {
+                            if write(&client, &url).await {
+                                counted.fetch_add(1, Ordering::SeqCst);
+                            } else {
+                                tokio::time::sleep(Duration::from_millis(50)).await;
+                            }
+                        }
+                    })
+                });
+                for writer in writers.collect::<Vec<_>>() {
+                    writer.await.unwrap();
+                }
+            });
+        });
+        Self {
+            stop,
+            stored,
+            thread: Some(thread),
+        }
+    }
+
+    /// Waits until Loki has stored so many more.
+    #[track_caller]
+    fn more(&self, records: usize) {
+        let goal = self.stored.load(Ordering::SeqCst) + records;
+        let reached = eventually(Duration::from_secs(60), || {
+            self.stored.load(Ordering::SeqCst) >= goal
+        });
+        assert!(reached, "{records} more records take too long");
+    }
+}
+
+impl Drop for Writers {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            // It panics only where this test does.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Writes one record, as patient as the Collector; whether Loki has it.
+async fn write(client: &reqwest::Client, url: &str) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let record = serde_json::json!({"streams": [{
+        "stream": {"service_name": "writer"},
+        "values": [[now.as_nanos().to_string(), "a record"]],
+    }]});
+    let request = client.post(url).json(&record);
+    let answer = request.timeout(Duration::from_secs(30)).send().await;
+    answer.is_ok_and(|answer| answer.status().is_success())
 }
 
 #[test]
@@ -401,7 +492,7 @@ fn say(line: &str) {
 /// Requests for one address until it is dropped.
 struct Load {
     running: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Load {
@@ -434,7 +525,7 @@ impl Drop for Load {
 /// A port on which everybody is turned away, until it is dropped.
 struct Taken {
     running: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Taken {
