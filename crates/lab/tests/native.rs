@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -481,6 +482,71 @@ fn a_changed_objective_is_loaded_at_once_and_a_wrong_one_is_named() {
     assert!(gone, "{}", loaded_rules(&lab));
     assert_eq!(lab.pid("prometheus"), prometheus);
     assert_eq!(lab.component("prometheus")["crashes"], 0);
+}
+
+/// What Alertmanager makes of this test's alerts, by severity and objective.
+fn states_of_alerts(lab: &TestLab) -> BTreeMap<(String, String), String> {
+    let url = lab.address(9093, "/api/v2/alerts?filter=alertname=OfThisTest");
+    let alerts: Vec<Value> = get(async |client| {
+        let answer = client.get(&url).send().await.unwrap();
+        answer.json().await.unwrap()
+    });
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    alerts
+        .iter()
+        .map(|alert| {
+            let labels = &alert["labels"];
+            let whose = (text(&labels["severity"]), text(&labels["slo"]));
+            (whose, text(&alert["status"]["state"]))
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn while_an_objective_pages_its_own_warning_is_silent() {
+    let lab = TestLab::new();
+    lab.lab(&["up", "--engine", "native", "--wait"]);
+    let tell = |alerts: &[(&str, &str)], ends_in: SignedDuration| {
+        let ends = (Timestamp::now() + ends_in).to_string();
+        let alerts = alerts.iter().map(|(severity, slo)| {
+            serde_json::json!({
+                "labels": {"alertname": "OfThisTest", "severity": severity, "slo": slo},
+                "endsAt": ends,
+            })
+        });
+        let alerts: Vec<Value> = alerts.collect();
+        let url = lab.address(9093, "/api/v2/alerts");
+        get(async |client| {
+            let answer = client.post(&url).json(&alerts).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+        });
+    };
+    let become_all = |expected: &[(&str, &str, &str)]| {
+        let expected = expected
+            .iter()
+            .map(|(severity, slo, state)| {
+                let whose = ((*severity).to_owned(), (*slo).to_owned());
+                (whose, (*state).to_owned())
+            })
+            .collect();
+        let reached = eventually(Duration::from_secs(20), || {
+            states_of_alerts(&lab) == expected
+        });
+        assert!(reached, "{:#?}", states_of_alerts(&lab));
+    };
+    let hour = SignedDuration::from_hours(1);
+    tell(&[("warning", "one"), ("warning", "two")], hour);
+    become_all(&[("warning", "one", "active"), ("warning", "two", "active")]);
+    tell(&[("critical", "one")], hour);
+    become_all(&[
+        ("critical", "one", "active"),
+        ("warning", "one", "suppressed"),
+        ("warning", "two", "active"),
+    ]);
+    // The page is over, the warning goes on.
+    tell(&[("critical", "one")], SignedDuration::ZERO);
+    become_all(&[("warning", "one", "active"), ("warning", "two", "active")]);
 }
 
 /// Progress of a test that takes minutes, past the capture of the test runner.
