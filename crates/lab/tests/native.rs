@@ -210,9 +210,16 @@ fn a_killed_supervisor_takes_its_children_along_and_up_puts_it_right() {
 fn loki_ends_in_time_while_it_is_written_to() {
     let lab = TestLab::new();
     lab.lab(&["up", "--engine", "native", "--wait"]);
-    let writers = Writers::start(&lab.address(3100, "/loki/api/v1/push"));
+    let url = lab.address(3100, "/loki/api/v1/push");
+    let stored = Arc::new(AtomicUsize::new(0));
+    let writers = (0..8).map(|_| writer(url.clone(), stored.clone()));
+    let _writers: Vec<Background> = writers.collect();
     for _ in 0..3 {
-        writers.more(500);
+        let goal = stored.load(Ordering::Relaxed) + 500;
+        let written = eventually(Duration::from_secs(60), || {
+            stored.load(Ordering::Relaxed) >= goal
+        });
+        assert!(written, "{stored:?} of {goal} records are stored");
         let began = Instant::now();
         lab.lab(&["stop", "loki"]);
         // It is killed after 20 s.
@@ -223,63 +230,20 @@ fn loki_ends_in_time_while_it_is_written_to() {
     }
 }
 
-/// They write to Loki, each as fast as it is answered, until this is dropped.
-struct Writers {
-    stop: Arc<AtomicBool>,
-    stored: Arc<AtomicUsize>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Writers {
-    fn start(url: &str) -> Self {
-        let (stop, stored) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
-        let (stopped, counted, url) = (stop.clone(), stored.clone(), url.to_owned());
-        let thread = std::thread::spawn(move || {
-            get(async |client| {
-                let writers = (0..8).map(|_| {
-                    let (client, url) = (client.clone(), url.clone());
-                    let (stopped, counted) = (stopped.clone(), counted.clone());
-                    tokio::spawn(async move {
-                        while !stopped.load(Ordering::SeqCst) {
-                            if write(&client, &url).await {
-                                counted.fetch_add(1, Ordering::SeqCst);
-                            } else {
-                                tokio::time::sleep(Duration::from_millis(50)).await;
-                            }
-                        }
-                    })
-                });
-                for writer in writers.collect::<Vec<_>>() {
-                    writer.await.unwrap();
+/// Writes to Loki one record after the other, and counts what is stored.
+fn writer(url: String, stored: Arc<AtomicUsize>) -> Background {
+    Background::run(move |running| {
+        get(async |client| {
+            while running.load(Ordering::Relaxed) {
+                if write(&client, &url).await {
+                    stored.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    // It is stopped, or not ready yet.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-            });
+            }
         });
-        Self {
-            stop,
-            stored,
-            thread: Some(thread),
-        }
-    }
-
-    /// Waits until Loki has stored so many more.
-    #[track_caller]
-    fn more(&self, records: usize) {
-        let goal = self.stored.load(Ordering::SeqCst) + records;
-        let reached = eventually(Duration::from_secs(60), || {
-            self.stored.load(Ordering::SeqCst) >= goal
-        });
-        assert!(reached, "{records} more records take too long");
-    }
-}
-
-impl Drop for Writers {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            // It panics only where this test does.
-            let _ = thread.join();
-        }
-    }
+    })
 }
 
 /// Writes one record, as patient as the Collector; whether Loki has it.
@@ -555,25 +519,17 @@ fn say(line: &str) {
     let _closed = writeln!(std::io::stderr(), "    {line}");
 }
 
-/// Requests for one address until it is dropped.
-struct Load {
+/// Work that goes on until this is dropped.
+struct Background {
     running: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Load {
-    fn on(url: String) -> Self {
+impl Background {
+    fn run(work: impl FnOnce(&AtomicBool) + Send + 'static) -> Self {
         let running = Arc::new(AtomicBool::new(true));
         let goes_on = running.clone();
-        let thread = std::thread::spawn(move || {
-            get(async |client| {
-                while goes_on.load(Ordering::Relaxed) {
-                    // An error is what a part of the test is about.
-                    let _answer = client.get(&url).send().await;
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            });
-        });
+        let thread = std::thread::spawn(move || work(&goes_on));
         Self {
             running,
             thread: Some(thread),
@@ -581,43 +537,36 @@ impl Load {
     }
 }
 
-impl Drop for Load {
+impl Drop for Background {
     fn drop(&mut self) {
         self.running.store(false, Ordering::Relaxed);
-        let _panicked = self.thread.take().map(std::thread::JoinHandle::join);
+        let _panicked = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// A port on which everybody is turned away, until it is dropped.
-struct Taken {
-    running: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Taken {
-    fn port(port: u16) -> Option<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", port)).ok()?;
-        listener.set_nonblocking(true).unwrap();
-        let running = Arc::new(AtomicBool::new(true));
-        let goes_on = running.clone();
-        let thread = std::thread::spawn(move || {
-            while goes_on.load(Ordering::Relaxed) {
-                while listener.accept().is_ok() {}
-                pause(Duration::from_millis(20));
+/// Requests for one address.
+fn load(url: String) -> Background {
+    Background::run(move |running| {
+        get(async |client| {
+            while running.load(Ordering::Relaxed) {
+                // An error is what a part of the test is about.
+                let _answer = client.get(&url).send().await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
-        Some(Self {
-            running,
-            thread: Some(thread),
-        })
-    }
+    })
 }
 
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.running.store(false, Ordering::Relaxed);
-        let _panicked = self.thread.take().map(std::thread::JoinHandle::join);
-    }
+/// Takes a port, and turns everybody away.
+fn take_port(port: u16) -> Option<Background> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).ok()?;
+    listener.set_nonblocking(true).unwrap();
+    Some(Background::run(move |running| {
+        while running.load(Ordering::Relaxed) {
+            while listener.accept().is_ok() {}
+            pause(Duration::from_millis(20));
+        }
+    }))
 }
 
 /// An alert as it is told: some of its labels.
@@ -704,13 +653,13 @@ impl TestLab {
     }
 
     /// Kills a service and takes its port, so that it cannot come back.
-    fn take_away(&self, name: &str, port: u16) -> Taken {
+    fn take_away(&self, name: &str, port: u16) -> Background {
         let mut taken = None;
         let done = eventually(Duration::from_secs(30), || {
             if let Some(pid) = self.pid(name) {
                 let _already_gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
-            taken = Taken::port(port + self.offset);
+            taken = take_port(port + self.offset);
             taken.is_some()
         });
         assert!(done, "the port of {name} cannot be taken");
@@ -736,8 +685,8 @@ fn a_total_outage_pages_within_three_minutes_and_its_end_is_told() {
     say("idle, then healthy: nothing is to be told");
     lab.is_silent(Duration::from_secs(35));
     let load = [
-        Load::on(lab.address(8000, "/users")),
-        Load::on(lab.address(8001, "/users")),
+        load(lab.address(8000, "/users")),
+        load(lab.address(8001, "/users")),
     ];
     lab.is_silent(Duration::from_secs(35));
 
