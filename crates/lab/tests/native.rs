@@ -210,12 +210,11 @@ fn a_killed_supervisor_takes_its_children_along_and_up_puts_it_right() {
 fn loki_ends_in_time_while_it_is_written_to() {
     let lab = TestLab::new();
     lab.lab(&["up", "--engine", "native", "--wait"]);
-    let url = lab.address(3100, "/loki/api/v1/push");
     let stored = Arc::new(AtomicUsize::new(0));
-    let writers = (0..8).map(|_| writer(url.clone(), stored.clone()));
-    let _writers: Vec<Background> = writers.collect();
-    for _ in 0..3 {
-        let goal = stored.load(Ordering::Relaxed) + 500;
+    let _writer = writer(lab.address(3100, "/loki/api/v1/push"), stored.clone());
+    // A stop meets a push at that moment by chance: 11 of 24 did, and of 18 with 8 or 32 writers only one.
+    for _ in 0..8 {
+        let goal = stored.load(Ordering::Relaxed) + 100;
         let written = eventually(Duration::from_secs(60), || {
             stored.load(Ordering::Relaxed) >= goal
         });
