@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
 
+use crate::settings::Signal;
+
 /// Why telemetry could not be started or stopped cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -27,4 +29,11 @@ pub enum Error {
     /// A signal could not be flushed in time: what it held is lost.
     #[error("telemetry was not flushed completely: {0}")]
     Shutdown(String),
+}
+
+impl Error {
+    pub(crate) fn exporter(signal: Signal, reason: String) -> Self {
+        let signal = signal.name();
+        Self::Exporter { signal, reason }
+    }
 }

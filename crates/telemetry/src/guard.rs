@@ -14,21 +14,26 @@ use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::{LogExporter, LoggerProviderBuilder, SdkLoggerProvider};
+use opentelemetry_sdk::logs::{self, LogExporter, LoggerProviderBuilder, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
+use opentelemetry_sdk::metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::propagation::BaggagePropagator;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanExporter, TracerProviderBuilder};
+use opentelemetry_sdk::trace::{
+    self, SdkTracer, SdkTracerProvider, SimpleSpanProcessor, SpanExporter, SpanProcessor,
+    TracerProviderBuilder,
+};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::database::Database;
 use crate::http::{Client, ServerLayer};
+use crate::log_crate::OwnTarget;
 use crate::metrics::{Histogram, Metrics};
 use crate::otlp::{Counts, LogLayer, LogPipe, SpanPipe, Target};
 use crate::profiling::{self, Pusher};
-use crate::settings::{Exporter, OtlpEncoder, OtlpProtocol, Propagator, Settings, Signal};
+use crate::settings::{Batches, Exporter, Propagator, Settings, Signal};
+use crate::span_limits::Cut;
 use crate::spans_only::SpansOnly;
 use crate::{Error, Propagation, exporters, resource};
 
@@ -84,10 +89,15 @@ pub struct Builder {
 impl Builder {
     /// Starts from settings; nothing is exported yet.
     pub fn new(name: &'static str, version: &'static str, settings: Settings) -> Self {
-        let resource = resource::build(name, version, settings.service_name.as_deref());
+        let resource = resource::build(name, version, &settings);
         Self {
-            tracer: SdkTracerProvider::builder().with_resource(resource.clone()),
-            logger: SdkLoggerProvider::builder().with_resource(resource.clone()),
+            tracer: SdkTracerProvider::builder()
+                .with_resource(resource.clone())
+                .with_sampler(settings.sampler.for_sdk())
+                .with_span_limits(settings.span_limits.for_sdk()),
+            logger: SdkLoggerProvider::builder()
+                .with_resource(resource.clone())
+                .with_log_processor(OwnTarget),
             meter: SdkMeterProvider::builder().with_resource(resource.clone()),
             resource,
             settings,
@@ -102,8 +112,13 @@ impl Builder {
     /// Adds an exporter of spans, called as each span ends.
     #[must_use]
     pub fn with_span_exporter(mut self, exporter: impl SpanExporter + 'static) -> Self {
-        self.tracer = self.tracer.with_simple_exporter(exporter);
         self.traces = true;
+        self.with_span_processor(SimpleSpanProcessor::new(exporter))
+    }
+
+    fn with_span_processor(mut self, processor: impl SpanProcessor + 'static) -> Self {
+        let limit = self.settings.span_limits.value_length;
+        self.tracer = self.tracer.with_span_processor(Cut { processor, limit });
         self
     }
 
@@ -118,7 +133,10 @@ impl Builder {
     /// Adds an exporter of metrics, called every `OTEL_METRIC_EXPORT_INTERVAL` ms.
     #[must_use]
     pub fn with_metric_exporter(mut self, exporter: impl PushMetricExporter) -> Self {
-        self.meter = self.meter.with_periodic_exporter(exporter);
+        let reader = PeriodicReader::builder(exporter)
+            .with_interval(self.settings.metric_interval)
+            .build();
+        self.meter = self.meter.with_reader(reader);
         self.metrics = true;
         self
     }
@@ -127,59 +145,84 @@ impl Builder {
         if self.settings.disabled {
             return Ok(self);
         }
-        for exporter in &self.settings.traces {
-            self.traces = true;
-            let protocol = self.settings.traces_protocol;
-            self.tracer = match (exporter, direct(&self.settings, Signal::Traces, protocol)) {
-                (Exporter::Otlp, Some(target)) => {
-                    let pipe = SpanPipe::new(target);
-                    self.counts.push((Signal::Traces, pipe.counts()));
-                    self.tracer.with_span_processor(pipe)
+        for exporter in self.settings.traces.clone() {
+            self = match exporter {
+                Exporter::Otlp => self.with_span_otlp()?,
+                Exporter::Console | Exporter::Prometheus => {
+                    self.with_span_exporter(opentelemetry_stdout::SpanExporter::default())
                 }
-                (Exporter::Otlp, None) => {
-                    self.tracer.with_batch_exporter(exporters::spans(protocol)?)
-                }
-                (Exporter::Console | Exporter::Prometheus, _) => self
-                    .tracer
-                    .with_simple_exporter(opentelemetry_stdout::SpanExporter::default()),
             };
         }
-        for exporter in &self.settings.logs {
-            self.logs = true;
-            let protocol = self.settings.logs_protocol;
-            self.logger = match (exporter, direct(&self.settings, Signal::Logs, protocol)) {
-                (Exporter::Otlp, Some(target)) => {
-                    let pipe = LogPipe::new(target);
-                    self.counts.push((Signal::Logs, pipe.counts()));
-                    // With a second exporter the SDK hands each record to both.
-                    if self.settings.logs == [Exporter::Otlp] {
-                        self.log_layer = Some(pipe.layer());
-                    }
-                    self.logger.with_log_processor(pipe)
+        for exporter in self.settings.logs.clone() {
+            self = match exporter {
+                Exporter::Otlp => self.with_log_otlp()?,
+                Exporter::Console | Exporter::Prometheus => {
+                    self.with_log_exporter(opentelemetry_stdout::LogExporter::default())
                 }
-                (Exporter::Otlp, None) => {
-                    self.logger.with_batch_exporter(exporters::logs(protocol)?)
-                }
-                (Exporter::Console | Exporter::Prometheus, _) => self
-                    .logger
-                    .with_simple_exporter(opentelemetry_stdout::LogExporter::default()),
             };
         }
-        for exporter in &self.settings.metrics {
-            self.meter = match exporter {
+        for exporter in self.settings.metrics.clone() {
+            self = match exporter {
                 Exporter::Otlp => {
-                    self.metrics = true;
-                    let exporter = exporters::metrics(self.settings.metrics_protocol)?;
-                    self.meter.with_periodic_exporter(exporter)
+                    let exporter = exporters::metrics(&self.settings)?;
+                    self.with_metric_exporter(exporter)
                 }
                 Exporter::Console => {
-                    self.metrics = true;
-                    self.meter
-                        .with_periodic_exporter(opentelemetry_stdout::MetricExporter::default())
+                    self.with_metric_exporter(opentelemetry_stdout::MetricExporter::default())
                 }
-                Exporter::Prometheus => self.meter,
+                Exporter::Prometheus => self,
             };
         }
+        Ok(self)
+    }
+
+    fn with_span_otlp(mut self) -> Result<Self, Error> {
+        self.traces = true;
+        let Some(target) = Target::new(Signal::Traces, &self.settings)? else {
+            let exporter = exporters::spans(&self.settings)?;
+            let Batches { delay, queue, size } = self.settings.span_batches;
+            let mut batches = trace::BatchConfigBuilder::default().with_scheduled_delay(delay);
+            if let Some(queue) = queue {
+                batches = batches.with_max_queue_size(queue);
+            }
+            if let Some(size) = size {
+                batches = batches.with_max_export_batch_size(size);
+            }
+            let processor = trace::BatchSpanProcessor::builder(exporter)
+                .with_batch_config(batches.build())
+                .build();
+            return Ok(self.with_span_processor(processor));
+        };
+        let pipe = SpanPipe::new(target);
+        self.counts.push((Signal::Traces, pipe.counts()));
+        Ok(self.with_span_processor(pipe))
+    }
+
+    fn with_log_otlp(mut self) -> Result<Self, Error> {
+        self.logs = true;
+        let Some(target) = Target::new(Signal::Logs, &self.settings)? else {
+            let exporter = exporters::logs(&self.settings)?;
+            let Batches { delay, queue, size } = self.settings.log_batches;
+            let mut batches = logs::BatchConfigBuilder::default().with_scheduled_delay(delay);
+            if let Some(queue) = queue {
+                batches = batches.with_max_queue_size(queue);
+            }
+            if let Some(size) = size {
+                batches = batches.with_max_export_batch_size(size);
+            }
+            let processor = logs::BatchLogProcessor::builder(exporter)
+                .with_batch_config(batches.build())
+                .build();
+            self.logger = self.logger.with_log_processor(processor);
+            return Ok(self);
+        };
+        let pipe = LogPipe::new(target);
+        self.counts.push((Signal::Logs, pipe.counts()));
+        // With a second exporter the SDK hands each record to both.
+        if self.settings.logs == [Exporter::Otlp] {
+            self.log_layer = Some(pipe.layer());
+        }
+        self.logger = self.logger.with_log_processor(pipe);
         Ok(self)
     }
 
@@ -243,6 +286,10 @@ impl Builder {
         for warning in &telemetry.settings.warnings {
             tracing::warn!(variable = warning.variable, "{warning}");
         }
+        if !telemetry.settings.without_effect.is_empty() {
+            let variables = telemetry.settings.without_effect.join(", ");
+            tracing::warn!(variables, "variables are set that have no effect here");
+        }
         if let Some(address) = telemetry.settings.prometheus_listener
             && telemetry.settings.metrics.contains(&Exporter::Prometheus)
             && !telemetry.settings.disabled
@@ -256,14 +303,6 @@ impl Builder {
         }
         Ok(telemetry)
     }
-}
-
-/// Where this crate's own encoder sends a signal; `None` when the SDK's has to.
-fn direct(settings: &Settings, signal: Signal, protocol: OtlpProtocol) -> Option<Target> {
-    if settings.otlp_encoder == OtlpEncoder::Sdk {
-        return None;
-    }
-    Target::from_vars(signal, protocol, &|name: &str| std::env::var(name).ok())
 }
 
 fn propagation(formats: &[Propagator]) -> Propagation {

@@ -7,14 +7,18 @@ mod exporters;
 mod guard;
 pub mod http;
 mod ids;
+mod log_crate;
 mod log_format;
 pub mod metrics;
 mod otlp;
 pub mod profiling;
+pub mod redact;
 mod resource;
 mod runtime;
 pub mod settings;
+mod span_limits;
 mod spans_only;
+mod transport;
 
 pub use error::Error;
 pub use guard::{Builder, Telemetry, init};

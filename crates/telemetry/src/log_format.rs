@@ -7,12 +7,13 @@ use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_log::NormalizeEvent;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::ids;
 use crate::settings::LogFormat;
+use crate::{ids, log_crate};
 
 impl<S, N> FormatEvent<S, N> for LogFormat
 where
@@ -32,6 +33,9 @@ where
                 .is_valid()
                 .then(|| (ids::trace(context.trace_id()), ids::span(context.span_id())))
         });
+        // What comes through `log` says its own level and target in fields.
+        let through_log = event.normalized_metadata();
+        let metadata = through_log.as_ref().unwrap_or_else(|| event.metadata());
         match self {
             Self::Text => {
                 write!(
@@ -39,7 +43,6 @@ where
                     "{}",
                     humantime::format_rfc3339_micros(SystemTime::now())
                 )?;
-                let metadata = event.metadata();
                 let level = metadata.level().as_str();
                 writer.write_str(if level.len() < 5 { "  " } else { " " })?;
                 for part in [level, " ", metadata.target(), ": "] {
@@ -61,7 +64,6 @@ where
             }
             Self::Json => {
                 let time = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
-                let metadata = event.metadata();
                 let mut line = serde_json::Map::new();
                 line.insert("timestamp".into(), time.into());
                 line.insert("level".into(), metadata.level().as_str().into());
@@ -114,6 +116,9 @@ impl<'a> TextFields<'a> {
 
 impl Visit for TextFields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if log_crate::is_metadata(field) {
+            return;
+        }
         self.write(field, |writer| write!(Escaped(writer), "{value:?}"));
     }
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -146,25 +151,32 @@ impl fmt::Write for Escaped<'_, '_> {
 
 struct JsonFields<'a>(&'a mut serde_json::Map<String, serde_json::Value>);
 
+impl JsonFields<'_> {
+    fn insert(&mut self, field: &Field, value: impl Into<serde_json::Value>) {
+        if !log_crate::is_metadata(field) {
+            self.0.insert(field.name().into(), value.into());
+        }
+    }
+}
+
 impl Visit for JsonFields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0
-            .insert(field.name().into(), format!("{value:?}").into());
+        self.insert(field, format!("{value:?}"));
     }
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().into(), value.into());
+        self.insert(field, value);
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.insert(field.name().into(), value.into());
+        self.insert(field, value);
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(field.name().into(), value.into());
+        self.insert(field, value);
     }
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0.insert(field.name().into(), value.into());
+        self.insert(field, value);
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0.insert(field.name().into(), value.into());
+        self.insert(field, value);
     }
 }
 
@@ -207,11 +219,17 @@ mod tests {
             let hostile = "a\nb\x1b[31m\u{9b}c";
             tracing::info!(target: "shop", name = "é", count = 3, shown = %hostile, "hello {}", hostile);
             tracing::info!(target: "shop", alone = true);
+            let mut record = tracing_log::log::Record::builder();
+            let record = record.target("library").line(Some(7));
+            let _ = tracing_log::format_trace(&record.args(format_args!("it is old")).build());
         });
         let bytes = lines.0.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();
-        // What comes before is the time.
-        let line = |line: &str| line.split_once(' ').unwrap().1.to_owned();
+        // What comes before in text is the time.
+        let line = |line: &str| match format {
+            LogFormat::Text => line.split_once(' ').unwrap().1.to_owned(),
+            LogFormat::Json => line.to_owned(),
+        };
         text.lines().map(line).collect()
     }
 
@@ -223,7 +241,20 @@ mod tests {
             [
                 format!(" INFO shop: hello {escaped} name=\"é\" count=3 shown={escaped}"),
                 " INFO shop: alone=true".to_owned(),
+                " INFO library: it is old".to_owned(),
             ]
         );
+    }
+
+    #[test]
+    fn json_has_the_same_and_the_crate_log_s_target() {
+        let lines = written(LogFormat::Json);
+        let line: serde_json::Value = serde_json::from_str(&lines[2]).unwrap();
+        assert_eq!(line["target"], "library");
+        assert_eq!(line["message"], "it is old");
+        assert_eq!(line["level"], "INFO");
+        assert!(line.get("log.line").is_none(), "{line}");
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!((&line["count"], &line["name"]), (&3.into(), &"é".into()));
     }
 }

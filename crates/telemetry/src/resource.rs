@@ -2,18 +2,15 @@
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector};
 use opentelemetry_semantic_conventions::attribute::{
     HOST_NAME, PROCESS_PID, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION,
 };
 
+use crate::settings::Settings;
+
 /// From weakest to strongest: the crate's own name and version, `OTEL_RESOURCE_ATTRIBUTES`,
 /// `OTEL_SERVICE_NAME`. The SDK on its own would let `OTEL_RESOURCE_ATTRIBUTES` win the name.
-pub(crate) fn build(
-    name: &'static str,
-    version: &'static str,
-    service_name: Option<&str>,
-) -> Resource {
+pub(crate) fn build(name: &'static str, version: &'static str, settings: &Settings) -> Resource {
     let mut attributes = vec![
         KeyValue::new(SERVICE_NAME, name),
         KeyValue::new(SERVICE_VERSION, version),
@@ -23,14 +20,10 @@ pub(crate) fn build(
     if let Some(host) = host_name() {
         attributes.push(KeyValue::new(HOST_NAME, host));
     }
-    let from_env = EnvResourceDetector::new().detect();
-    attributes.extend(
-        from_env
-            .iter()
-            .map(|(key, value)| KeyValue::new(key.clone(), percent_decoded(&value.as_str()))),
-    );
-    if let Some(service_name) = service_name {
-        attributes.push(KeyValue::new(SERVICE_NAME, service_name.to_owned()));
+    let from_env = settings.resource_attributes.iter();
+    attributes.extend(from_env.map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
+    if let Some(service_name) = &settings.service_name {
+        attributes.push(KeyValue::new(SERVICE_NAME, service_name.clone()));
     }
     // A later attribute replaces an earlier one of the same key.
     Resource::builder_empty()
@@ -51,11 +44,4 @@ fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let name = name.trim();
     (!name.is_empty()).then(|| name.to_owned())
-}
-
-/// Values in `OTEL_RESOURCE_ATTRIBUTES` are percent-encoded; the SDK leaves them as they are.
-fn percent_decoded(value: &str) -> String {
-    percent_encoding::percent_decode_str(value)
-        .decode_utf8_lossy()
-        .into_owned()
 }

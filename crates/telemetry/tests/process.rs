@@ -26,13 +26,17 @@ struct Example {
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
+fn example_path() -> std::path::PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.join("examples/minimal")
+}
+
 impl Example {
     /// Starts it on a free port, which it tells in its first line.
     fn start(vars: &[(&str, &str)]) -> Self {
-        let mut path = std::env::current_exe().unwrap();
-        path.pop();
-        path.pop();
-        let path = path.join("examples/minimal");
+        let path = example_path();
         let mut child = Command::new(&path)
             .env("PORT", "0")
             .envs(vars.iter().copied())
@@ -227,10 +231,7 @@ async fn a_wrong_variable_is_named_and_the_service_runs() {
 
 #[test]
 fn an_unusable_endpoint_stops_the_start_with_its_reason() {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    let output = Command::new(path.join("examples/minimal"))
+    let output = Command::new(example_path())
         .env("PORT", "0")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", "not an address")
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
@@ -239,4 +240,167 @@ fn an_unusable_endpoint_stops_the_start_with_its_reason() {
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("OTEL_EXPORTER_OTLP"), "{text}");
+}
+
+/// A proxy that notes what it is asked for, and answers itself.
+async fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let note = asked.clone();
+    let take = move |request: axum::extract::Request| async move {
+        let agent = request.headers().get("user-agent");
+        let agent = agent.map(|value| value.to_str().unwrap().to_owned());
+        let line = format!(
+            "{} {} {}",
+            request.method(),
+            request.uri(),
+            agent.unwrap_or_default()
+        );
+        note.lock().unwrap().push(line);
+    };
+    let address = support::serve(Router::new().fallback(take)).await;
+    (address, asked)
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        std::thread::yield_now();
+    }
+}
+
+/// One signal at a time, sent to `endpoint` with a proxy in the environment.
+fn with_proxy(proxy: &str, endpoint: &str, signal: &str, vars: &[(&str, &str)]) -> Example {
+    let exporters = ["TRACES", "LOGS", "METRICS"].map(|name| format!("OTEL_{name}_EXPORTER"));
+    let mut all: Vec<(&str, &str)> = exporters
+        .iter()
+        .map(|name| {
+            (
+                name.as_str(),
+                if name.contains(signal) {
+                    "otlp"
+                } else {
+                    "none"
+                },
+            )
+        })
+        .collect();
+    all.extend([
+        ("HTTP_PROXY", proxy),
+        ("NO_PROXY", ""),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+        ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "10"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "50"),
+    ]);
+    all.extend_from_slice(vars);
+    Example::start(&all)
+}
+
+const WAYS: [&[(&str, &str)]; 5] = [
+    &[],
+    &[("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")],
+    &[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")],
+    &[("TELEMETRY_OTLP_ENCODER", "sdk")],
+    &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_used_for_every_signal_and_encoding() {
+    for vars in WAYS {
+        for signal in ["TRACES", "LOGS", "METRICS"] {
+            let (address, asked) = proxy().await;
+            let example = with_proxy(&address, "http://collector.invalid:4318", signal, vars);
+            assert_eq!(example.get("/hello/you").await.status(), 200);
+            until(&format!("{signal} {vars:?}"), || {
+                !asked.lock().unwrap().is_empty()
+            });
+            let first = asked.lock().unwrap()[0].clone();
+            let expected = if vars.contains(&("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")) {
+                "CONNECT collector.invalid:4318 ".to_owned()
+            } else {
+                let path = format!("v1/{}", signal.to_lowercase());
+                let version = env!("CARGO_PKG_VERSION");
+                format!(
+                    "POST http://collector.invalid:4318/{path} \
+                     telemetry/{version} OTel-OTLP-Exporter-Rust/{version}"
+                )
+            };
+            assert!(first.starts_with(&expected), "{first:?}, not {expected:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn this_machine_is_reached_without_a_proxy() {
+    for vars in WAYS {
+        for signal in ["TRACES", "LOGS", "METRICS"] {
+            let (address, through_proxy) = proxy().await;
+            let (receiver, received) = proxy().await;
+            let example = with_proxy(&address, &receiver, signal, vars);
+            assert_eq!(example.get("/hello/you").await.status(), 200);
+            until(&format!("{signal} {vars:?}"), || {
+                !received.lock().unwrap().is_empty()
+            });
+            assert_eq!(*through_proxy.lock().unwrap(), [""; 0], "{signal} {vars:?}");
+        }
+    }
+}
+
+#[test]
+fn https_without_tls_ends_the_start_whatever_carries_it() {
+    for protocol in ["grpc", "http/protobuf", "http/json"] {
+        let output = Command::new(example_path())
+            .env("PORT", "0")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://me:hush@collector")
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{protocol}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            text.contains("needs the feature `tls`"),
+            "{protocol}: {text}"
+        );
+        assert!(!text.contains("hush"), "{protocol}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_line_shows_the_user_and_password_of_an_address() {
+    let examples = WAYS.map(|vars| {
+        let mut all = vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:hush@127.0.0.1:9"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "100"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "1"),
+            ("RUST_LOG", "trace"),
+        ];
+        all.extend_from_slice(vars);
+        Example::start(&all)
+    });
+    for example in &examples {
+        assert_eq!(example.get("/hello/you").await.status(), 200);
+    }
+    // Side by side: with a receiver that is away, each takes its whole time.
+    let stops = examples.map(|example| std::thread::spawn(|| example.stop()));
+    for (stop, vars) in stops.into_iter().zip(WAYS) {
+        let (_, output) = stop.join().unwrap();
+        assert!(output.contains("127.0.0.1"), "{output}");
+        for secret in ["hush", "bWU6aHVzaA"] {
+            let line = output.lines().find(|line| line.contains(secret));
+            assert_eq!(line, None, "{vars:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_without_effect_is_named() {
+    let example = Example::start(&[
+        ("OTEL_EXPORTER_OTLP_ENDPONT", "http://127.0.0.1:9"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_LOGS_EXPORTER", "none"),
+        ("OTEL_METRICS_EXPORTER", "none"),
+    ]);
+    let (_, output) = example.stop();
+    assert!(output.contains("OTEL_EXPORTER_OTLP_ENDPONT"), "{output}");
 }

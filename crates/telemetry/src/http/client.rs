@@ -17,6 +17,7 @@ use reqwest::{Request, Response};
 use super::{bounded, known_method, status_text};
 use crate::Propagation;
 use crate::metrics::{BoundHistogram, Histogram, Metrics};
+use crate::redact;
 
 /// A [`reqwest::Client`] for one upstream: each request gets a client span, carries the trace to
 /// the upstream and is measured.
@@ -93,7 +94,7 @@ impl Client {
                 let mut builder = SpanBuilder::from_name(method).with_kind(SpanKind::Client);
                 builder.attributes = Some(vec![
                     KeyValue::new(HTTP_REQUEST_METHOD, method),
-                    KeyValue::new(URL_FULL, full_url(request.url())),
+                    KeyValue::new(URL_FULL, bounded(&redact::url(request.url())).to_owned()),
                     KeyValue::new(SERVER_ADDRESS, host.clone()),
                     KeyValue::new(SERVER_PORT, i64::from(port)),
                     KeyValue::new(SERVICE_PEER_NAME, instruments.peer.clone()),
@@ -218,31 +219,5 @@ fn error_type(error: &reqwest::Error) -> &'static str {
         "redirect"
     } else {
         "request"
-    }
-}
-
-/// `url.full` must not carry credentials.
-fn full_url(url: &url::Url) -> String {
-    if url.username().is_empty() && url.password().is_none() {
-        return bounded(url.as_str()).to_owned();
-    }
-    let mut url = url.clone();
-    // Both fail only for URLs without a host, which cannot carry credentials.
-    let _ = url.set_username("REDACTED");
-    let _ = url.set_password(Some("REDACTED"));
-    bounded(url.as_str()).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_never_reach_a_span() {
-        let url = url::Url::parse("http://me:secret@users:8000/users?name=a").unwrap();
-        assert_eq!(
-            full_url(&url),
-            "http://REDACTED:REDACTED@users:8000/users?name=a"
-        );
     }
 }

@@ -28,6 +28,7 @@ use crate::Propagation;
 use crate::ids;
 use crate::metrics::{BoundHistogram, Histogram, Metrics};
 use crate::profiling::{self, Entered, Tag};
+use crate::redact;
 
 /// Paths that no signal speaks of: they are asked all the time and by machines only.
 const EXCLUDED: [&str; 4] = ["/healthz", "/readyz", "/metrics", profiling::PATH];
@@ -321,7 +322,10 @@ fn span_builder<B>(
         attributes.push(KeyValue::new(HTTP_REQUEST_METHOD_ORIGINAL, original));
     }
     if let Some(query) = uri.query() {
-        attributes.push(KeyValue::new(URL_QUERY, bounded(query).to_owned()));
+        attributes.push(KeyValue::new(
+            URL_QUERY,
+            bounded(&redact::query(query)).to_owned(),
+        ));
     }
     if let Some(version) = protocol_version(request.version()) {
         attributes.push(KeyValue::new(NETWORK_PROTOCOL_VERSION, version));

@@ -12,6 +12,7 @@ use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, InstrumentationScope};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_log::NormalizeEvent;
 use tracing_subscriber::layer::{self, Layer};
 
 use super::SCRATCH;
@@ -44,8 +45,9 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         let mut item = SCRATCH.take();
         item.clear();
         record(&mut item, event);
-        self.queue
-            .push(&self.scope, event.metadata().target(), &item);
+        let through_log = event.normalized_metadata();
+        let metadata = through_log.as_ref().unwrap_or_else(|| event.metadata());
+        self.queue.push(&self.scope, metadata.target(), &item);
         SCRATCH.set(item);
     }
 }
@@ -174,6 +176,7 @@ mod tests {
 
     use super::super::queue::{Batch, Limits};
     use super::*;
+    use crate::log_crate::OwnTarget;
 
     const LIMITS: Limits = Limits {
         batch_items: 100,
@@ -234,6 +237,18 @@ mod tests {
         );
         tracing::error!(error = &error as &dyn Error, listed = ?[1, 2], shown = %"text");
         tracing::debug!("");
+        through_log();
+    }
+
+    /// As a library that uses the crate `log` writes it.
+    fn through_log() {
+        use tracing_log::log::{Level, Record};
+        let mut record = Record::builder();
+        let record = record
+            .target("library::part")
+            .level(Level::Warn)
+            .line(Some(7));
+        let _ = tracing_log::format_trace(&record.args(format_args!("it is old")).build());
     }
 
     #[test]
@@ -241,6 +256,7 @@ mod tests {
         let queue = Arc::new(Queue::new(LIMITS));
         let reference = Reference::default();
         let provider = SdkLoggerProvider::builder()
+            .with_log_processor(OwnTarget)
             .with_log_processor(reference.clone())
             .build();
         let subscriber = tracing_subscriber::registry()
@@ -264,8 +280,10 @@ mod tests {
         let theirs = decoded(std::mem::take(&mut *reference.0.lock().unwrap()));
         assert_eq!(
             ours.iter().map(|s| s.log_records.len()).sum::<usize>(),
-            2 * 4
+            2 * 5
         );
+        let scope = |s: &ScopeLogs| s.scope.as_ref().unwrap().name.clone();
+        assert!(ours.iter().any(|s| scope(s) == "library::part"), "{ours:?}");
         assert_eq!(ours, theirs);
     }
 }

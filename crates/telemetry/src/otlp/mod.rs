@@ -5,7 +5,7 @@ mod encode;
 mod log_layer;
 mod queue;
 mod sender;
-mod settings;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +22,9 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 pub(crate) use log_layer::LogLayer;
 pub(crate) use queue::Counts;
 use queue::Queue;
-pub(crate) use settings::Target;
+pub(crate) use target::Target;
+#[cfg(test)]
+pub(crate) use tests::anywhere;
 
 thread_local! {
     /// Where one span is encoded before it is copied into the queue: the lock is then held for a

@@ -10,12 +10,12 @@ use http::{HeaderValue, StatusCode};
 use prost::Message;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::queue::{Body, Outcome, Queue};
-use super::settings::Target;
-use crate::settings::OtlpProtocol;
+use super::target::{Connection, Target};
+use crate::transport::{self, ExportResponse};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
@@ -48,14 +48,7 @@ pub(super) fn run(target: &Target, queue: &Queue, head: &[u8], tail: &[u8]) {
             return;
         }
     };
-    let mut transport = match runtime.block_on(async { Transport::new(target) }) {
-        Ok(transport) => transport,
-        Err(error) => {
-            queue.close();
-            tracing::error!(target: "opentelemetry", error, "no client for the OTLP exporter");
-            return;
-        }
-    };
+    let mut transport = runtime.block_on(async { Transport::new(target) });
     while let Some(batch) = queue.next() {
         let items = batch.items;
         let body = batch.encode(head, tail);
@@ -132,29 +125,33 @@ enum Client {
 }
 
 impl<'a> Transport<'a> {
-    fn new(target: &'a Target) -> Result<Self, String> {
-        let client = if target.protocol == OtlpProtocol::Grpc {
-            let endpoint = Endpoint::from_shared(target.endpoint.to_string())
-                .map_err(|error| error.to_string())?
-                .connect_timeout(target.timeout);
-            Client::Grpc(Box::new(tonic::client::Grpc::new(endpoint.connect_lazy())))
-        } else {
-            let client = reqwest::Client::builder()
-                .timeout(target.timeout)
-                .no_proxy()
-                .build()
-                .map_err(|error| error.to_string())?;
-            Client::Http(client)
+    /// Inside the runtime that it will be used in.
+    fn new(target: &'a Target) -> Self {
+        let client = match &target.connection {
+            Connection::Grpc(endpoint) => Client::Grpc(Box::new(tonic::client::Grpc::new(
+                transport::connect(endpoint),
+            ))),
+            Connection::Http(client) => Client::Http(client.clone()),
         };
-        Ok(Self { target, client })
+        Self { target, client }
     }
 
     async fn send(&mut self, body: Body) -> Answer {
+        let Some(timeout) = self.target.timeout else {
+            return self.send_once(body).await;
+        };
+        tokio::time::timeout(timeout, self.send_once(body))
+            .await
+            .unwrap_or_else(|_| Answer::Silent {
+                reason: format!("no answer in {timeout:?}"),
+            })
+    }
+
+    async fn send_once(&mut self, body: Body) -> Answer {
         let Target {
             signal,
             endpoint,
             headers,
-            timeout,
             ..
         } = self.target;
         match &mut self.client {
@@ -163,67 +160,57 @@ impl<'a> Transport<'a> {
                     client
                         .ready()
                         .await
-                        .map_err(|error| Status::unavailable(error.to_string()))?;
+                        .map_err(|error| Status::unavailable(transport::with_causes(&error)))?;
                     let mut request = tonic::Request::new(body);
                     *request.metadata_mut() = MetadataMap::from_headers(headers.clone());
                     let path = PathAndQuery::from_static(signal.grpc_path());
                     client.unary(request, path, Raw).await
                 };
-                match tokio::time::timeout(*timeout, call).await {
-                    Ok(Ok(response)) => taken(response.get_ref()),
-                    Ok(Err(status)) => judge(&status),
-                    Err(_) => Answer::Silent {
-                        reason: format!("no answer in {timeout:?}"),
+                match call.await {
+                    Ok(response) => match ExportResponse::decode(response.into_inner()) {
+                        Ok(response) => taken(response),
+                        Err(error) => Answer::Refused {
+                            reason: format!(
+                                "expected an OTLP response, got a body that is none: {error}"
+                            ),
+                        },
                     },
+                    Err(status) => judge(&status),
                 }
             }
             Client::Http(client) => {
                 let request = client
                     .post(endpoint.clone())
-                    .headers(headers.clone())
                     .header(
                         CONTENT_TYPE,
                         HeaderValue::from_static("application/x-protobuf"),
                     )
+                    .headers(headers.clone())
                     .body(body.joined());
                 match request.send().await {
                     Ok(response) => judge_http(response).await,
-                    Err(error) if error.is_connect() => Answer::Later {
-                        reason: error.to_string(),
-                        after: None,
-                    },
-                    Err(error) => Answer::Silent {
-                        reason: error.to_string(),
-                    },
+                    Err(error) => {
+                        let not_sent = error.is_connect();
+                        let reason = transport::with_causes(&error.without_url());
+                        if not_sent {
+                            Answer::Later {
+                                reason,
+                                after: None,
+                            }
+                        } else {
+                            Answer::Silent { reason }
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// `Export...ServiceResponse`: the same shape for all signals.
-#[derive(Clone, PartialEq, Message)]
-struct ExportResponse {
-    #[prost(message, optional, tag = "1")]
-    partial_success: Option<PartialSuccess>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct PartialSuccess {
-    #[prost(int64, tag = "1")]
-    rejected: i64,
-    #[prost(string, tag = "2")]
-    error_message: String,
-}
-
-fn taken(body: &Bytes) -> Answer {
-    let partial = ExportResponse::decode(body.clone())
-        .unwrap_or_default()
-        .partial_success;
-    let partial = partial.unwrap_or_default();
-    let rejected = usize::try_from(partial.rejected).unwrap_or(0);
+fn taken(response: ExportResponse) -> Answer {
+    let partial = response.partial_success.unwrap_or_default();
     Answer::Taken {
-        rejected,
+        rejected: usize::try_from(partial.rejected).unwrap_or(0),
         message: partial.error_message,
     }
 }
@@ -269,14 +256,18 @@ fn not_connected(cause: &(dyn std::error::Error + 'static)) -> bool {
 async fn judge_http(response: reqwest::Response) -> Answer {
     let status = response.status();
     if status.is_success() {
+        let headers = response.headers().clone();
         return match response.bytes().await {
-            Ok(body) => taken(&body),
+            Ok(body) => match transport::export_response(&headers, &body) {
+                Ok(response) => taken(response),
+                Err(reason) => Answer::Refused { reason },
+            },
             Err(error) => Answer::Silent {
-                reason: error.to_string(),
+                reason: transport::with_causes(&error.without_url()),
             },
         };
     }
-    let reason = format!("HTTP status {status}");
+    let reason = transport::refusal(status, response.headers());
     let again = matches!(
         status,
         StatusCode::TOO_MANY_REQUESTS

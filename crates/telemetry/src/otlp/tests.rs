@@ -32,7 +32,7 @@ use prost::Message;
 
 use super::queue::{Batch, Limits};
 use super::*;
-use crate::settings::{OtlpProtocol, Signal};
+use crate::settings::{OtlpProtocol, Settings, Signal};
 
 /// One for all tests: a resource's attributes have no order of their own.
 fn resource() -> Resource {
@@ -229,15 +229,16 @@ fn a_log_record_is_encoded_as_the_sdk_would() {
 }
 
 fn target(protocol: OtlpProtocol, endpoint: &str) -> Target {
-    let vars = |name: &str| match name {
+    let settings = Settings::from_vars(|name| match name {
+        "OTEL_EXPORTER_OTLP_PROTOCOL" if protocol == OtlpProtocol::Grpc => Some("grpc".to_owned()),
         "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(endpoint.to_owned()),
         "OTEL_EXPORTER_OTLP_HEADERS" => Some("authorization=Bearer%20secret".to_owned()),
         "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("2000".to_owned()),
         "OTEL_BSP_SCHEDULE_DELAY" => Some("20".to_owned()),
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" => Some("512".to_owned()),
         _ => None,
-    };
-    Target::from_vars(Signal::Traces, protocol, &vars).unwrap()
+    });
+    Target::new(Signal::Traces, &settings).unwrap().unwrap()
 }
 
 /// A provider whose spans go through the pipe, and the pipe's counts.
@@ -307,7 +308,7 @@ fn serve(listener: std::net::TcpListener, app: Router) {
     });
 }
 
-fn anywhere(app: Router) -> String {
+pub(crate) fn anywhere(app: Router) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     serve(listener, app);
@@ -457,7 +458,7 @@ fn what_is_with_a_silent_receiver_at_the_end_is_counted_as_unanswered() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let mut target = target(protocol, &endpoint);
-        target.timeout = Duration::from_secs(60);
+        target.timeout = Some(Duration::from_secs(60));
         let batch = target.limits.batch_items;
         let (provider, counts) = provider(target);
         make(&provider, 3 * batch);
@@ -561,7 +562,8 @@ fn http_receiver_that_says(receiver: &Receiver, partial: ExportTracePartialSucce
     };
     let take = move |body: Bytes| async move {
         spans.fetch_add(count(&body), Ordering::SeqCst);
-        answer.encode_to_vec()
+        let protobuf = [("content-type", "application/x-protobuf")];
+        (protobuf, answer.encode_to_vec())
     };
     Router::new().route("/v1/traces", post(take))
 }
@@ -620,4 +622,162 @@ fn an_unsampled_span_is_not_sent() {
     make(&provider, 10);
     provider.shutdown().unwrap();
     assert_eq!(receiver.requests.load(Ordering::SeqCst), 0);
+}
+
+/// A receiver whose answers are given, and what arrived at it.
+fn answers(
+    answer: impl Fn() -> axum::response::Response + Clone + Send + Sync + 'static,
+) -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let take = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        let answer = answer();
+        async move { answer }
+    };
+    (anywhere(Router::new().fallback(take)), asked)
+}
+
+#[test]
+fn only_an_otlp_answer_is_success() {
+    let page = "<html>log in</html>";
+    let html = ("content-type", "text/html");
+    let protobuf = ("content-type", "application/x-protobuf");
+    let json = ("content-type", "application/json; charset=utf-8");
+    for (header, body, taken) in [
+        (html, page, false),
+        (protobuf, page, false),
+        (json, page, false),
+        (json, "[]", false),
+        (("x-none", ""), page, false),
+        (html, "", true),
+        (("x-none", ""), "", true),
+        (json, "{}", true),
+        (json, r#"{"partialSuccess":{}}"#, true),
+    ] {
+        let (endpoint, _) = answers(move || ([header], body).into_response());
+        let (provider, counts) = provider(target(OtlpProtocol::HttpProtobuf, &endpoint));
+        make(&provider, 3);
+        let _ = provider.shutdown();
+        let expected = if taken { (3, 0) } else { (0, 3) };
+        assert_eq!(
+            (counts.exported(), counts.rejected()),
+            expected,
+            "{header:?} {body:?}"
+        );
+    }
+}
+
+#[test]
+fn a_redirect_is_followed_when_it_keeps_method_and_body() {
+    for (status, followed) in [
+        (StatusCode::MOVED_PERMANENTLY, false),
+        (StatusCode::FOUND, false),
+        (StatusCode::SEE_OTHER, false),
+        (StatusCode::NOT_MODIFIED, false),
+        (StatusCode::TEMPORARY_REDIRECT, true),
+        (StatusCode::PERMANENT_REDIRECT, true),
+    ] {
+        let receiver = Receiver::default();
+        let redirect = move || async move { (status, [("location", "/moved/v1/traces")]) };
+        let app = Router::new().route("/v1/traces", post(redirect));
+        let endpoint = anywhere(app.nest("/moved", http_receiver(&receiver, |_| StatusCode::OK)));
+        let (provider, counts) = provider(target(OtlpProtocol::HttpProtobuf, &endpoint));
+        make(&provider, 3);
+        let _ = provider.shutdown();
+        let expected = if followed { (3, 3, 0) } else { (0, 0, 3) };
+        let counted = (receiver.received(), counts.exported(), counts.rejected());
+        assert_eq!(counted, expected, "{status}");
+        let header = if followed { "Bearer secret" } else { "" };
+        assert_eq!(*lock(&receiver.authorization), header, "{status}");
+    }
+}
+
+#[test]
+fn a_redirect_in_a_circle_ends_and_secrets_stay_with_their_host() {
+    let (endpoint, asked) =
+        answers(|| (StatusCode::TEMPORARY_REDIRECT, [("location", "/again")]).into_response());
+    let (provider_, counts) = provider(target(OtlpProtocol::HttpProtobuf, &endpoint));
+    make(&provider_, 1);
+    let _ = provider_.shutdown();
+    assert_eq!(counts.rejected(), 1);
+    assert_eq!(asked.load(Ordering::SeqCst), 11);
+
+    // Another name of the same machine is another host.
+    let receiver = Receiver::default();
+    let to = anywhere(http_receiver(&receiver, |_| StatusCode::OK));
+    let location = to.replace("127.0.0.1", "localhost") + "/v1/traces";
+    let (endpoint, _) = answers(move || {
+        (
+            StatusCode::TEMPORARY_REDIRECT,
+            [("location", location.clone())],
+        )
+            .into_response()
+    });
+    let (provider, counts) = provider(target(OtlpProtocol::HttpProtobuf, &endpoint));
+    make(&provider, 1);
+    let _ = provider.shutdown();
+    assert_eq!(
+        (receiver.requests.load(Ordering::SeqCst), counts.rejected()),
+        (0, 1)
+    );
+}
+
+#[test]
+fn no_timeout_waits_for_a_slow_answer() {
+    for protocol in [OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf] {
+        let settings = Settings::from_vars(|name| match name {
+            "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("0".to_owned()),
+            "OTEL_EXPORTER_OTLP_PROTOCOL" if protocol == OtlpProtocol::Grpc => {
+                Some("grpc".to_owned())
+            }
+            _ => None,
+        });
+        assert_eq!(settings.traces_otlp.timeout, None);
+    }
+    let receiver = Receiver::default();
+    let spans = receiver.spans.clone();
+    let take = move |body: Bytes| async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        spans.fetch_add(count(&body), Ordering::SeqCst);
+    };
+    let endpoint = anywhere(Router::new().route("/v1/traces", post(take)));
+    let mut target = target(OtlpProtocol::HttpProtobuf, &endpoint);
+    target.timeout = None;
+    let (provider, counts) = provider(target);
+    make(&provider, 3);
+    provider.shutdown().unwrap();
+    assert_eq!((receiver.received(), counts.exported()), (3, 3));
+}
+
+#[test]
+fn a_user_in_the_address_is_a_header_and_the_sender_says_who_it_is() {
+    type Seen = Arc<Mutex<(String, String)>>;
+    let seen: Seen = Arc::default();
+    let note = seen.clone();
+    let take = move |headers: HeaderMap| async move {
+        let text = |name| headers.get(name).map(|v| v.to_str().unwrap().to_owned());
+        *lock(&note) = (
+            text("authorization").unwrap_or_default(),
+            text("user-agent").unwrap_or_default(),
+        );
+    };
+    let endpoint = anywhere(Router::new().fallback(post(take)));
+    let endpoint = endpoint.replace("http://", "http://me:s%40y@");
+    let settings = Settings::from_vars(|name| {
+        (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone())
+    });
+    let target = Target::new(Signal::Traces, &settings).unwrap().unwrap();
+    assert!(!format!("{target:?}").contains("s%40y"));
+    let (provider, _) = provider(target);
+    make(&provider, 1);
+    provider.shutdown().unwrap();
+    let (user, agent) = lock(&seen).clone();
+    // "me:s@y" in Base64.
+    assert_eq!(user, "Basic bWU6c0B5");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        agent,
+        format!("telemetry/{version} OTel-OTLP-Exporter-Rust/{version}")
+    );
 }

@@ -12,7 +12,8 @@ use reqwest::header::CONTENT_TYPE;
 use url::Url;
 
 use super::{Session, pprof};
-use crate::settings::Pyroscope;
+use crate::settings::{Pyroscope, Tls};
+use crate::transport;
 
 /// How long one push may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -109,10 +110,9 @@ fn run(target: &Pyroscope, labels: &[Label], session: Session, stop: &Receiver<(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let client = reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        .no_proxy()
-        .build();
+    let secrets =
+        target.user.is_some() || target.tenant.is_some() || target.endpoint.password().is_some();
+    let client = transport::http_client(&target.endpoint, secrets, &Tls::default());
     let (runtime, client) = match (runtime, client) {
         (Ok(runtime), Ok(client)) => (runtime, client),
         (Err(error), _) => {
@@ -120,7 +120,7 @@ fn run(target: &Pyroscope, labels: &[Label], session: Session, stop: &Receiver<(
             return;
         }
         (_, Err(error)) => {
-            tracing::error!(target: "opentelemetry", %error, "no client for the push of profiles");
+            tracing::error!(target: "opentelemetry", error, "no client for the push of profiles");
             return;
         }
     };
@@ -166,29 +166,28 @@ async fn send(
     url: Url,
     body: Vec<u8>,
 ) -> Result<(), String> {
-    let mut request = client.post(url).header(CONTENT_TYPE, "application/proto");
+    let mut request = client
+        .post(url)
+        .timeout(TIMEOUT)
+        .header(CONTENT_TYPE, "application/proto");
     if let Some(user) = &target.user {
         request = request.basic_auth(user, target.password.as_ref().map(|secret| secret.get()));
     }
     if let Some(tenant) = &target.tenant {
         request = request.header("X-Scope-OrgID", tenant);
     }
-    let answer = request.body(body).send().await.map_err(|error| {
-        // Only the innermost cause helps, and the address may have a password.
-        let error = error.without_url();
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
-        cause.to_string()
-    })?;
+    let answer = request
+        .body(body)
+        .send()
+        .await
+        .map_err(|error| transport::with_causes(&error.without_url()))?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());
     }
-    let text = answer.text().await.unwrap_or_default();
-    let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-    Err(format!("status {status}: {text}"))
+    let refusal = transport::refusal(status, answer.headers());
+    let text = transport::printable(&answer.text().await.unwrap_or_default());
+    Err(format!("{refusal}: {text}"))
 }
 
 fn address(endpoint: &Url) -> Url {
