@@ -168,3 +168,15 @@ async fn with_telemetry_off_the_caller_s_trace_is_still_passed_on() {
         SpanId::INVALID
     );
 }
+
+#[tokio::test]
+async fn a_secret_of_an_address_is_in_no_span() {
+    let (memory, base) = (memory(), upstream().await);
+    let url = base.replace("http://", "http://me:hush@") + "/echo?sig=hush&name=a";
+    ask(&client(&memory.telemetry), &url).await.unwrap();
+    let full = base.replace("http://", "http://REDACTED:REDACTED@") + "/echo?sig=REDACTED&name=a";
+    assert_eq!(
+        attribute(&memory.span("GET"), "url.full"),
+        Some(full.into())
+    );
+}

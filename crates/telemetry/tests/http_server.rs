@@ -270,3 +270,15 @@ async fn over_long_text_is_cut() {
         assert_eq!(attribute(&span, key).unwrap().as_str().len(), 1024, "{key}");
     }
 }
+
+#[tokio::test]
+async fn a_signature_in_the_query_is_in_no_span() {
+    let memory = memory();
+    send(
+        &memory,
+        get_request("/users/7?full=yes&X-Amz-Signature=hush"),
+    )
+    .await;
+    let query = attribute(&memory.span("GET /users/{id}"), "url.query");
+    assert_eq!(query, Some("full=yes&X-Amz-Signature=REDACTED".into()));
+}
