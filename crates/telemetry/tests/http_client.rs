@@ -174,7 +174,8 @@ async fn a_secret_of_an_address_is_in_no_span() {
     let (memory, base) = (memory(), upstream().await);
     let url = base.replace("http://", "http://me:hush@") + "/echo?sig=hush&name=a";
     ask(&client(&memory.telemetry), &url).await.unwrap();
-    let full = base.replace("http://", "http://REDACTED:REDACTED@") + "/echo?sig=REDACTED&name=a";
+    // reqwest makes a header of user and password.
+    let full = base + "/echo?sig=REDACTED&name=a";
     assert_eq!(
         attribute(&memory.span("GET"), "url.full"),
         Some(full.into())
