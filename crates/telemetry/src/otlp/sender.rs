@@ -218,13 +218,13 @@ fn taken(response: ExportResponse) -> Answer {
 /// Which codes may be tried again is OTLP's list. `RESOURCE_EXHAUSTED` is on it only when the
 /// receiver says when; a receiver that is merely busy often does not, so that it is tried as well.
 fn judge(status: &Status) -> Answer {
-    let reason = format!("{}: {}", status.code(), status.message());
+    let mut reason = format!("{}: {}", status.code(), status.message());
     // What this end says itself has a cause; what came from the receiver has none.
-    let own = std::error::Error::source(status);
-    if let Some(cause) = own
-        && !not_connected(cause)
-    {
-        return Answer::Silent { reason };
+    if let Some(cause) = std::error::Error::source(status) {
+        reason = format!("{reason}: {}", transport::with_causes(cause));
+        if !not_connected(cause) {
+            return Answer::Silent { reason };
+        }
     }
     match status.code() {
         Code::Cancelled
