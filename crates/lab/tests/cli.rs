@@ -146,6 +146,42 @@ fn unknown_words_end_with_2_and_name_what_is_known() {
         .is(1, "edge has written no log yet");
 }
 
+/// A `docker` whose engine answers and whose Compose lacks what `lab` asks it for.
+#[test]
+fn a_compose_that_is_too_old_is_told_with_the_version_that_is_needed() {
+    let place = Place::new();
+    let bin = place.directory.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let docker = bin.join("docker");
+    let script = "#!/bin/sh\ncase $1 in\n\
+        version) echo 28.2.2,Engine,containerd;;\n\
+        info) echo '[\"name=seccomp,profile=builtin\",\"name=rootless\"]';;\n\
+        compose) echo Docker Compose version v2.22.0;;\nesac\n";
+    std::fs::write(&docker, script).unwrap();
+    std::fs::set_permissions(&docker, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = [("PATH", bin.to_str().unwrap())];
+    let too_old = "Compose 2.22.0 is too old: expected 2.23 or newer";
+    place
+        .lab_with(&path, &["up", "--engine", "compose"])
+        .is(1, too_old);
+    let tool = |name: &str| {
+        let doctor = place.lab_with(&path, &["doctor", "--json"]);
+        let report: Value = serde_json::from_str(&doctor.out).unwrap();
+        let tools = report["tools"].as_array().unwrap();
+        let tool = tools.iter().find(|tool| tool["name"] == name).unwrap();
+        let text = |field: &str| tool[field].as_str().unwrap().to_owned();
+        (text("result"), text("what"))
+    };
+    let rootless = ("ok".to_owned(), "Docker 28.2.2, rootless".to_owned());
+    assert_eq!(tool("docker"), rootless);
+    let (result, what) = tool("compose");
+    assert!(result == "bad" && what.starts_with(too_old), "{what}");
+
+    std::fs::write(&docker, script.replace("2.22.0", "2.23.0")).unwrap();
+    let words = format!("2.23.0: {} compose", docker.display());
+    assert_eq!(tool("compose"), ("ok".to_owned(), words));
+}
+
 #[test]
 fn scenarios_that_cannot_run_end_with_2_and_say_why() {
     let place = Place::new();

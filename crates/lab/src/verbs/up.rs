@@ -88,10 +88,7 @@ async fn choose_engine(lab: &Lab, engine: Engine) -> anyhow::Result<Engine> {
         (Engine::Native, "a native lab runs already".to_owned())
     } else {
         match found {
-            Ok(docker) => (
-                Engine::Compose,
-                format!("Docker {} answers", docker.version),
-            ),
+            Ok(docker) => (Engine::Compose, format!("{} answers", docker.engine)),
             Err(error) => (Engine::Native, error.to_string()),
         }
     };
@@ -129,7 +126,6 @@ async fn bring_up(
     finish(lab, args, &state, answered, started)
 }
 
-/// False when the supervisor that seemed to run is gone by now.
 /// Two `up`s at once would take each other's processes for leftovers and their ports for taken.
 pub(crate) async fn take_turn(lab: &Lab) -> anyhow::Result<File> {
     std::fs::create_dir_all(&lab.paths.state)
@@ -148,6 +144,7 @@ pub(crate) async fn take_turn(lab: &Lab) -> anyhow::Result<File> {
     }
 }
 
+/// False when the supervisor that seemed to run is gone by now.
 async fn start_or_look_again(lab: &Lab, mine: &mut Option<ProcessId>) -> anyhow::Result<bool> {
     let mut running = client::running(lab).await?;
     if let Some(state) = &running

@@ -14,6 +14,7 @@ mod read;
 mod report;
 mod run;
 mod template;
+mod view;
 
 pub use hold::Hold;
 pub use model::{

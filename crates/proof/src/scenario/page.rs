@@ -8,6 +8,7 @@ use super::model::{Broken, Load, Question, Scenario, Step};
 use super::place::Place;
 use super::report::{Event, Report};
 use super::template::{TRACE, Values};
+use super::view::{View, view};
 
 /// What stands for the trace that a reader finds.
 const ANY_TRACE: &str = "TRACE_ID";
@@ -59,8 +60,20 @@ pub fn page(scenario: &Scenario, report: &Report, place: &Place) -> Result<Strin
     page.push_str("## From the alert to the cause\n\n");
     let mut values = place.values();
     values.insert(TRACE.to_owned(), ANY_TRACE.to_owned());
+    // Of the traces that a step finds, the reader opens one in the next.
+    let mut found = None;
     for (index, step) in scenario.walk.iter().enumerate() {
-        page.push_str(&walk(index + 1, step, report, place, &values)?);
+        let (what, view) = match (&step.question, &found) {
+            (Question::Link(_), Some(traces)) if step.question.names_trace() => {
+                ("One of them in", View::clone(traces))
+            }
+            (question, _) => ("In", view(question, place)?),
+        };
+        let link = format!("[{what} {}]({})", view.of, view.url);
+        page.push_str(&walk(index + 1, step, report, place, &values, &link)?);
+        if matches!(step.question, Question::Traces(_)) {
+            found = Some(view);
+        }
     }
     add(
         &mut page,
@@ -172,18 +185,17 @@ fn walk(
     report: &Report,
     place: &Place,
     values: &Values,
+    link: &str,
 ) -> Result<String, String> {
-    let address = place.address(&step.question, values)?;
     let mut text = format!("{number}. {}\n", paragraphs(&step.text));
-    let (who, block) = match &step.question {
-        Question::Promql(query) => ("Prometheus", Some(("promql", query.fill(values)))),
-        Question::Logs(query) => ("Loki", Some(("logql", query.fill(values)))),
-        Question::Traces(_) => ("Jaeger", None),
-        Question::Profile(_) => (
-            "users",
-            Some(("sh", format!("go tool pprof -top '{address}'"))),
-        ),
-        Question::Link(_) => ("The lab", None),
+    let block = match &step.question {
+        Question::Promql(query) => Some(("promql", query.fill(values))),
+        Question::Logs(query) => Some(("logql", query.fill(values))),
+        Question::Profile(_) => {
+            let address = place.address(&step.question, values)?;
+            Some(("sh", format!("go tool pprof -top '{address}'")))
+        }
+        Question::Traces(_) | Question::Link(_) => None,
     };
     if let Some((language, block)) = block {
         add(
@@ -201,11 +213,10 @@ fn walk(
             Event::Followed { step, answer } if *step == number => Some(answer),
             _ => None,
         });
-    let came = came.map_or_else(String::new, |answer| format!(": {}", code(&cut(answer))));
-    add(
-        &mut text,
-        format_args!("\n   [{who} answers]({address}){came}\n"),
-    );
+    let came = came.map_or_else(String::new, |answer| {
+        format!("; the run got {}", code(&cut(answer)))
+    });
+    add(&mut text, format_args!("\n   {link}{came}\n"));
     Ok(text)
 }
 

@@ -1,5 +1,6 @@
 // Every page on the real lab: what it shows is what the backends have.
 import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { CONSOLE, launch, open } from './browser.mjs';
 import { lab, load, sendLogs, sendTrace, until, EDGE } from './lab.mjs';
@@ -234,6 +235,59 @@ test('incidents: each with what it breaks, and one that cannot be run from here 
       await page.getByRole('region', { name: 'From the alert to the cause' }).locator('li').first().waitFor();
     }
   });
+});
+
+/** The links of docs/incidents into the lab, with its usual ports. */
+function documented() {
+  const folder = new URL('../../../../docs/incidents/', import.meta.url);
+  const pages = readdirSync(folder).filter((name) => name.endsWith('.md'));
+  const links = pages.flatMap((name) => [...readFileSync(new URL(name, folder), 'utf8').matchAll(/\]\((http:[^)]+)\)/g)]);
+  return [...new Set(links.map(([, link]) => link))].map((link) => new URL(link));
+}
+
+/** What each page of the console shows of its address. */
+const SHOWN = {
+  logs: async (page, { query }) => {
+    await page.locator('.line, .empty').first().waitFor();
+    assert.equal(await page.getByLabel('LogQL').inputValue(), query);
+  },
+  traces: async (page, { service, operation = '', min = '', attributes = '' }) => {
+    await page.locator('.results a, .empty').first().waitFor();
+    for (const [field, value] of Object.entries({ service, operation, min, attributes })) {
+      assert.equal(await page.locator(`[name=${field}]`).inputValue(), value);
+    }
+  },
+  profiles: async (page, { service }) => {
+    await page.getByRole('heading', { name: new RegExp(`^${service}: \\d+ samples? in `) }).waitFor();
+  },
+  services: async (page, _, name) => {
+    await page.getByRole('region', { name, exact: true }).waitFor();
+  },
+  slos: async (page) => {
+    await page.getByRole('region', { name: 'Alerts', exact: true }).waitFor();
+  },
+};
+
+test('docs/incidents: every link opens a page that shows what it names', async () => {
+  const links = documented();
+  const { components } = JSON.parse(lab('status', '--json'));
+  const prometheus = components.find(({ name }) => name === 'prometheus').address;
+  const seen = new Set();
+  for (const { href, pathname, search, searchParams } of links) {
+    const [, kind, name] = pathname.split('/');
+    seen.add(kind);
+    if (kind === 'graph') {
+      const page = await fetch(prometheus + pathname + search);
+      assert.equal(page.status, 200, href);
+      assert.match(page.headers.get('content-type'), /^text\/html/, href);
+      const query = new URLSearchParams({ query: searchParams.get('g0.expr') });
+      assert.equal((await fetch(`${prometheus}/api/v1/query?${query}`)).status, 200, href);
+    } else {
+      assert.ok(kind in SHOWN, href);
+      await look(pathname + search, {}, (page) => SHOWN[kind](page, Object.fromEntries(searchParams), name));
+    }
+  }
+  assert.deepEqual([...seen].sort(), ['graph', ...Object.keys(SHOWN)].sort());
 });
 
 test('verification: a button runs it, every link holds', async () => {

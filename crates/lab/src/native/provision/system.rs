@@ -63,14 +63,15 @@ pub(crate) async fn output(program: &Path, args: &[&str]) -> Option<String> {
     output.status.success().then_some(text)
 }
 
-fn first_version(text: &str) -> Option<Vec<u32>> {
+/// The first text of the form 1.2 or 1.2.3 in what a program prints.
+pub(crate) fn first_version(text: &str) -> Option<Vec<u32>> {
     text.split(|c: char| !(c.is_ascii_digit() || c == '.'))
         .map(|word| word.trim_matches('.'))
         .find(|word| word.contains('.'))
         .map(numbers)
 }
 
-fn dotted(version: &[u32]) -> String {
+pub(crate) fn dotted(version: &[u32]) -> String {
     let parts: Vec<String> = version.iter().map(u32::to_string).collect();
     parts.join(".")
 }

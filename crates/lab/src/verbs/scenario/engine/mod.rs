@@ -68,7 +68,8 @@ pub(super) fn default_place(lab: &Lab) -> anyhow::Result<Place> {
         .and_then(Iterator::collect)
         .with_context(|| format!("cannot read {}", file.display()))?;
     let mut place = Place::default();
-    for (part, port) in PARTS {
+    let console = ("console", Port::Console);
+    for (part, port) in PARTS.into_iter().chain([console]) {
         let number = ports
             .get(port.var())
             .with_context(|| format!("{} has no {}", file.display(), port.var()))?;
