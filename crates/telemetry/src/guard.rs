@@ -10,14 +10,12 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use opentelemetry::global;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{LogExporter, LoggerProviderBuilder, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
-use opentelemetry_sdk::propagation::BaggagePropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanExporter, TracerProviderBuilder};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -28,9 +26,10 @@ use crate::http::{Client, ServerLayer};
 use crate::metrics::{Histogram, Metrics};
 use crate::otlp::{Counts, LogLayer, LogPipe, SpanPipe, Target};
 use crate::profiling::{self, Pusher};
-use crate::settings::{Exporter, OtlpEncoder, OtlpProtocol, Propagator, Settings, Signal};
+use crate::propagation::Propagation;
+use crate::settings::{Exporter, OtlpEncoder, OtlpProtocol, Settings, Signal};
 use crate::spans_only::SpansOnly;
-use crate::{Error, Propagation, exporters, resource};
+use crate::{Error, exporters, resource};
 
 /// Instrumentation scope of everything this crate records.
 const SCOPE: &str = "telemetry";
@@ -215,7 +214,7 @@ impl Builder {
             tracer: tracer_provider
                 .as_ref()
                 .map(|provider| provider.tracer(SCOPE)),
-            propagation: propagation(&self.settings.propagators),
+            propagation: Propagation::new(&self.settings.propagators),
             client_durations: Client::histogram(&metrics),
             database_durations: Database::histogram(&metrics),
             metrics,
@@ -264,19 +263,6 @@ fn direct(settings: &Settings, signal: Signal, protocol: OtlpProtocol) -> Option
         return None;
     }
     Target::from_vars(signal, protocol, &|name: &str| std::env::var(name).ok())
-}
-
-fn propagation(formats: &[Propagator]) -> Propagation {
-    let formats = formats
-        .iter()
-        .map(|format| -> Box<dyn TextMapPropagator + Send + Sync> {
-            match format {
-                Propagator::TraceContext => Box::new(crate::ids::TraceContext::default()),
-                Propagator::Baggage => Box::new(BaggagePropagator::new()),
-            }
-        })
-        .collect();
-    Propagation(Arc::new(TextMapCompositePropagator::new(formats)))
 }
 
 /// Telemetry of this process: makes the layers and clients, and flushes at the end.
