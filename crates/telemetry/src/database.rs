@@ -7,9 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use opentelemetry::trace::{
-    FutureExt, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer,
-};
+use opentelemetry::trace::{FutureExt, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, StringValue};
 use opentelemetry_sdk::trace::SdkTracer;
 use opentelemetry_semantic_conventions::attribute::{
@@ -22,8 +20,8 @@ use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgRow};
 use sqlx::query::{Query, QueryAs};
 use sqlx::{AssertSqlSafe, FromRow, Postgres, SqlSafeStr, SqlStr};
 
-use crate::ids;
 use crate::metrics::{BoundHistogram, Histogram, Metrics};
+use crate::propagation::traceparent;
 
 const SYSTEM: &str = "postgresql";
 
@@ -167,7 +165,7 @@ impl Database {
             started: Instant::now(),
             result: None,
         };
-        let prepared = instruments.prepare(statement, operation.context.span().span_context());
+        let prepared = instruments.prepare(statement, &operation.context);
         let answer = execute(prepared)
             .with_context(operation.context.clone())
             .await;
@@ -204,20 +202,18 @@ impl Instruments {
     /// Appends the trace when the span is sampled, in the form sqlcommenter gave it:
     /// `/*traceparent='00-...'*/`. A text that differs each time must not fill the connection's
     /// cache of prepared statements, so that it is prepared for this once only.
-    fn prepare(&self, statement: &Statement, span: &SpanContext) -> Prepared {
-        let commented = span.is_sampled()
-            && span.is_valid()
+    fn prepare(&self, statement: &Statement, context: &Context) -> Prepared {
+        let commented = context.span().span_context().is_sampled()
             && self
                 .comments
                 .as_ref()
                 .is_some_and(|comments| comments.check().is_ok());
-        if !commented {
+        let Some(traceparent) = commented.then(|| traceparent(context)).flatten() else {
             return Prepared {
                 sql: statement.text.into_sql_str(),
                 persistent: true,
             };
-        }
-        let traceparent = ids::traceparent(span);
+        };
         let commented = format!("{} /*traceparent='{traceparent}'*/", statement.text);
         // The text is a constant, and what is appended is hexadecimal digits.
         Prepared {
@@ -387,7 +383,7 @@ impl Drop for Operation<'_> {
 mod tests {
     use std::time::Duration;
 
-    use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+    use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
     use super::*;
 
@@ -410,9 +406,10 @@ mod tests {
             comments_per_second,
         );
         let ids = (TraceId::from(0xabc_u128), SpanId::from(0xdef_u64));
-        let span = SpanContext::new(ids.0, ids.1, flags, false, TraceState::default());
+        let span = SpanContext::new(ids.0, ids.1, flags, true, TraceState::default());
+        let context = Context::new().with_remote_span_context(span);
         let prepare = |_| {
-            let prepared = database.instruments.prepare(&ONE, &span);
+            let prepared = database.instruments.prepare(&ONE, &context);
             // A text of its own must not stay in the connection's cache.
             assert_eq!(prepared.persistent, prepared.sql.as_str() == ONE.text);
             prepared.sql.as_str().to_owned()

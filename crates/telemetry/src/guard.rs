@@ -10,14 +10,12 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use opentelemetry::global;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{self, LogExporter, LoggerProviderBuilder, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider};
-use opentelemetry_sdk::propagation::BaggagePropagator;
 use opentelemetry_sdk::trace::{
     self, SdkTracer, SdkTracerProvider, SimpleSpanProcessor, SpanExporter, SpanProcessor,
     TracerProviderBuilder,
@@ -32,10 +30,11 @@ use crate::log_crate::OwnTarget;
 use crate::metrics::{Histogram, Metrics};
 use crate::otlp::{Counts, LogLayer, LogPipe, SpanPipe, Target};
 use crate::profiling::{self, Pusher};
-use crate::settings::{Batches, Exporter, Propagator, Settings, Signal};
+use crate::propagation::Propagation;
+use crate::settings::{Batches, Exporter, Settings, Signal};
 use crate::span_limits::Cut;
 use crate::spans_only::SpansOnly;
-use crate::{Error, Propagation, exporters, resource};
+use crate::{Error, exporters, resource};
 
 /// Instrumentation scope of everything this crate records.
 const SCOPE: &str = "telemetry";
@@ -258,7 +257,7 @@ impl Builder {
             tracer: tracer_provider
                 .as_ref()
                 .map(|provider| provider.tracer(SCOPE)),
-            propagation: propagation(&self.settings.propagators),
+            propagation: Propagation::new(&self.settings.propagators),
             client_durations: Client::histogram(&metrics),
             database_durations: Database::histogram(&metrics),
             metrics,
@@ -303,19 +302,6 @@ impl Builder {
         }
         Ok(telemetry)
     }
-}
-
-fn propagation(formats: &[Propagator]) -> Propagation {
-    let formats = formats
-        .iter()
-        .map(|format| -> Box<dyn TextMapPropagator + Send + Sync> {
-            match format {
-                Propagator::TraceContext => Box::new(crate::ids::TraceContext::default()),
-                Propagator::Baggage => Box::new(BaggagePropagator::new()),
-            }
-        })
-        .collect();
-    Propagation(Arc::new(TextMapCompositePropagator::new(formats)))
 }
 
 /// Telemetry of this process: makes the layers and clients, and flushes at the end.

@@ -59,7 +59,7 @@ async fn a_call_is_a_client_span_and_carries_the_trace() {
     let context = &span.span_context;
     assert_eq!(
         sent,
-        format!("00-{}-{}-01", context.trace_id(), context.span_id())
+        format!("00-{}-{}-03", context.trace_id(), context.span_id())
     );
     assert_eq!(attribute(&span, "service.peer.name"), Some("users".into()));
     assert_eq!(attribute(&span, "server.address"), Some("127.0.0.1".into()));

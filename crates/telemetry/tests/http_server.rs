@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{HeaderValue, Method, Request, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
@@ -83,7 +83,7 @@ async fn a_request_is_a_server_span_by_the_semantic_conventions() {
         Some(200.into())
     );
     let context = span.span_context;
-    let expected = format!("00-{}-{}-01", context.trace_id(), context.span_id());
+    let expected = format!("00-{}-{}-03", context.trace_id(), context.span_id());
     assert_eq!(response.headers()["traceparent"], expected);
 }
 
@@ -111,16 +111,20 @@ async fn the_caller_s_trace_goes_on() {
 #[tokio::test]
 async fn a_broken_traceparent_starts_a_new_trace() {
     for broken in [
-        "",
-        "garbage",
-        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-        "00-0-0-1",
+        &[b"".as_slice()][..],
+        &[b"garbage"],
+        &[b"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"],
+        &[b"00-0-0-1"],
+        // One too many, even where the other cannot be read at all.
+        &[PARENT.as_bytes(), PARENT.as_bytes()],
+        &[b"\xff", PARENT.as_bytes()],
     ] {
         let memory = memory();
         let mut request = get_request("/users/7");
-        request
-            .headers_mut()
-            .insert("traceparent", broken.parse().unwrap());
+        for value in broken {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            request.headers_mut().append("traceparent", value);
+        }
         let response = send(&memory, request).await;
         assert_eq!(response.status(), 200);
         let span = memory.span("GET /users/{id}");

@@ -237,6 +237,30 @@ async fn the_trace_goes_from_the_caller_to_the_upstream() {
 }
 
 #[tokio::test]
+async fn what_a_caller_passes_along_reaches_the_upstream() {
+    let service = Service::start().await;
+    service.answers("/albums", json(200, "[]")).await;
+    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let request = service
+        .http
+        .get(format!("{}/albums", service.base))
+        .header("traceparent", caller)
+        .header("tracestate", "a=1")
+        .header("tracestate", "b=2,c@d@e=3")
+        .header("baggage", "user=Am%C3%A9lie;hidden")
+        .header("baggage", "sum=1+1=2");
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let received = service.upstream.received_requests().await.unwrap();
+    for (name, expected) in [
+        ("tracestate", "a=1,b=2,c@d@e=3"),
+        ("baggage", "user=Am%C3%A9lie;hidden,sum=1+1=2"),
+    ] {
+        let values: Vec<_> = received[0].headers.get_all(name).iter().collect();
+        assert_eq!(values, [expected], "{name}");
+    }
+}
+
+#[tokio::test]
 async fn every_answer_names_its_trace_and_health_has_none() {
     let service = Service::start().await;
     for path in ["/", "/users", "/nowhere"] {

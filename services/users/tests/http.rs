@@ -221,7 +221,7 @@ async fn a_query_is_a_span_and_carries_its_trace(_: PgPoolOptions, options: PgCo
     assert!(attribute(&query, "db.query.text").starts_with("SELECT id, name, age FROM users"));
 
     let (trace, span) = (query.span_context.trace_id(), query.span_context.span_id());
-    let comment = format!("/*traceparent='00-{trace}-{span}-01'*/");
+    let comment = format!("/*traceparent='00-{trace}-{span}-03'*/");
     let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
     let statements: Vec<String> = sqlx::query_scalar(
         "SELECT query FROM pg_stat_activity WHERE application_name = 'users' AND datname = current_database()",

@@ -15,8 +15,8 @@ use opentelemetry_semantic_conventions::metric::HTTP_CLIENT_REQUEST_DURATION;
 use reqwest::{Request, Response};
 
 use super::{bounded, known_method, status_text};
-use crate::Propagation;
 use crate::metrics::{BoundHistogram, Histogram, Metrics};
+use crate::propagation::Propagation;
 use crate::redact;
 
 /// A [`reqwest::Client`] for one upstream: each request gets a client span, carries the trace to

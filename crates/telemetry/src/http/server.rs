@@ -11,9 +11,8 @@ use axum::extract::{ConnectInfo, MatchedPath};
 use http::header::{HeaderName, HeaderValue, USER_AGENT};
 use http::{Request, Response};
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, ContextGuard, KeyValue, StringValue};
-use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::trace::SdkTracer;
 use opentelemetry_semantic_conventions::attribute::{
     CLIENT_ADDRESS, ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL,
@@ -24,10 +23,9 @@ use opentelemetry_semantic_conventions::metric::HTTP_SERVER_REQUEST_DURATION;
 use pin_project_lite::pin_project;
 
 use super::{bounded, known_method, protocol_version, status_text};
-use crate::Propagation;
-use crate::ids;
 use crate::metrics::{BoundHistogram, Histogram, Metrics};
 use crate::profiling::{self, Entered, Tag};
+use crate::propagation::{Headers, Propagation, traceparent};
 use crate::redact;
 
 /// Paths that no signal speaks of: they are asked all the time and by machines only.
@@ -188,7 +186,7 @@ impl Exchange {
         let route = request.extensions().get::<MatchedPath>().cloned();
         let parent = server
             .propagation
-            .extract_with_context(&Context::new(), &HeaderExtractor(request.headers()));
+            .extract_with_context(&Context::new(), &Headers(request.headers()));
         let context = match &server.tracer {
             Some(tracer) => {
                 let builder = span_builder(request, method, route.as_ref());
@@ -247,7 +245,8 @@ impl Exchange {
         let failed = (status >= 500).then(|| status_text(status));
         let elapsed = self.started.elapsed().as_secs_f64();
         let span = self.context.span();
-        if let Some(value) = traceparent(span.span_context()) {
+        let value = traceparent(&self.context).and_then(|value| HeaderValue::try_from(value).ok());
+        if let Some(value) = value {
             response
                 .headers_mut()
                 .insert(HeaderName::from_static("traceparent"), value);
@@ -372,14 +371,6 @@ fn address(ip: IpAddr) -> StringValue {
             text.into()
         }
     })
-}
-
-/// The W3C header of a span, for a caller who wants to know its trace.
-fn traceparent(span: &SpanContext) -> Option<HeaderValue> {
-    if !span.is_valid() {
-        return None;
-    }
-    HeaderValue::try_from(ids::traceparent(span)).ok()
 }
 
 /// The histogram's series, found without making a string.
