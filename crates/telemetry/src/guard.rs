@@ -5,9 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
 use opentelemetry::global;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
@@ -25,7 +22,7 @@ use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::database::Database;
 use crate::http::{Client, ServerLayer};
-use crate::metrics::{Histogram, Metrics};
+use crate::metrics::{self, Histogram, Metrics};
 use crate::otlp::{Counts, LogLayer, LogPipe, SpanPipe, Target};
 use crate::profiling::{self, Pusher};
 use crate::settings::{Exporter, OtlpEncoder, OtlpProtocol, Propagator, Settings, Signal};
@@ -50,8 +47,6 @@ const NEVER_EXPORTED: [&str; 9] = [
     "opentelemetry_otlp",
     "hyper_util",
 ];
-
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Starts telemetry for this process as the environment says: sets the global tracer, meter,
 /// propagator and `tracing` subscriber. `name` and `version` are the defaults of `service.name` and
@@ -331,19 +326,10 @@ impl Telemetry {
         &self.metrics
     }
 
-    /// `GET /metrics` in OpenMetrics text; empty unless `OTEL_METRICS_EXPORTER` has `prometheus`.
+    /// `GET /metrics`, as OpenMetrics or as Prometheus' text format, by the request's `Accept`; empty unless
+    /// `OTEL_METRICS_EXPORTER` has `prometheus`.
     pub fn metrics_router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
-        let metrics = self.metrics.clone();
-        if metrics.exposition().is_none() {
-            return Router::new();
-        }
-        let page = move || async move {
-            match metrics.exposition() {
-                Some(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
-                None => StatusCode::NOT_FOUND.into_response(),
-            }
-        };
-        Router::new().route("/metrics", get(page))
+        metrics::router(self.metrics.clone())
     }
 
     /// `GET /debug/pprof/profile?seconds=`: a CPU profile for `go tool pprof` and everything else that
