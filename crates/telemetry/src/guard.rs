@@ -22,15 +22,12 @@ use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::database::Database;
 use crate::http::{Client, ServerLayer};
-use crate::metrics::{self, Histogram, Metrics};
+use crate::metrics::{self, Histogram, Metrics, SCOPE};
 use crate::otlp::{Counts, LogLayer, LogPipe, SpanPipe, Target};
 use crate::profiling::{self, Pusher};
 use crate::settings::{Exporter, OtlpEncoder, OtlpProtocol, Propagator, Settings, Signal};
 use crate::spans_only::SpansOnly;
 use crate::{Error, Propagation, exporters, resource};
-
-/// Instrumentation scope of everything this crate records.
-const SCOPE: &str = "telemetry";
 
 /// How long one signal may take to flush at shutdown.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -83,7 +80,9 @@ impl Builder {
         Self {
             tracer: SdkTracerProvider::builder().with_resource(resource.clone()),
             logger: SdkLoggerProvider::builder().with_resource(resource.clone()),
-            meter: SdkMeterProvider::builder().with_resource(resource.clone()),
+            meter: SdkMeterProvider::builder()
+                .with_resource(resource.clone())
+                .with_view(metrics::durations_view),
             resource,
             settings,
             traces: false,
@@ -324,6 +323,16 @@ impl Telemetry {
     /// Makes instruments of your own.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Pushes metrics once, in the background, where they are pushed at all. Called when every series that is to be at zero is
+    /// made ([`ServerLayer::with_known_routes`] and the like) and before the first request, it lets a burst of errors right
+    /// after the start be in the rates: the next push, an interval later, would be the first that anything knows.
+    pub fn push_metrics(&self) {
+        if let Some(provider) = self.meter_provider.clone() {
+            // It waits for the receiver, and its failure is logged by the SDK.
+            std::thread::spawn(move || provider.force_flush());
+        }
     }
 
     /// `GET /metrics`, as OpenMetrics or as Prometheus' text format, by the request's `Accept`; empty unless

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use opentelemetry::trace::SpanContext;
+use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, Stream};
 use opentelemetry_semantic_conventions::attribute::ERROR_TYPE;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -41,6 +42,9 @@ pub const DURATION_BUCKETS: [f64; 16] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0,
 ];
 
+/// Instrumentation scope of everything this crate records.
+pub(crate) const SCOPE: &str = "telemetry";
+
 /// One observation in this many offers its trace as an exemplar; a scrape keeps the newest only.
 const EXEMPLAR_EVERY: u64 = 16;
 
@@ -55,6 +59,19 @@ impl MetricConstructor<PrometheusHistogram> for Buckets {
     fn new_metric(&self) -> PrometheusHistogram {
         HistogramWithExemplars::new(self.0.iter().copied())
     }
+}
+
+/// The buckets of this crate's pushed histograms. Without the least and the greatest value: for a series at zero the SDK
+/// would send the largest numbers there are, and what they are since the start tells little.
+pub(crate) fn durations_view(instrument: &Instrument) -> Option<Stream> {
+    if instrument.scope().name() != SCOPE || instrument.kind() != InstrumentKind::Histogram {
+        return None;
+    }
+    let aggregation = Aggregation::ExplicitBucketHistogram {
+        boundaries: DURATION_BUCKETS.to_vec(),
+        record_min_max: false,
+    };
+    Stream::builder().with_aggregation(aggregation).build().ok()
 }
 
 /// Makes instruments for whichever readers are configured.
@@ -117,7 +134,6 @@ impl Metrics {
                 .f64_histogram(name)
                 .with_unit("s")
                 .with_description(description)
-                .with_boundaries(DURATION_BUCKETS.to_vec())
                 .build()
         });
         let scraped = self.page.as_ref().and_then(|page| {
