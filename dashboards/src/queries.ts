@@ -13,6 +13,12 @@ const by = (labels: string[]): string => (labels.length > 0 ? ` by (${labels.joi
 export const rate = (series: string, ...labels: string[]): string =>
   `sum${by(labels)}(rate(${series}[${RATE}]))`;
 
+/** Rates of a server's answers by status; a request whose caller went away before the answer has none. */
+export const byStatus = (selector: string): string => {
+  const status = 'http_response_status_code';
+  return `label_replace(${rate(`${SERVER}_count{${selector}}`, status)}, "${status}", "cancelled", "${status}", "")`;
+};
+
 /** A quantile of a histogram; `le` is always among what is summed by. */
 export const quantile = (q: number, histogram: string, selector: string, ...labels: string[]): string =>
   `histogram_quantile(${q}, ${rate(`${histogram}_bucket{${selector}}`, 'le', ...labels)})`;

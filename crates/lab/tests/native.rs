@@ -396,6 +396,70 @@ fn with_the_collector_hanging_all_is_answered_memory_is_bounded_and_drops_are_co
     assert_eq!(lab.answered(10), 10);
 }
 
+/// The one value that Prometheus answers a query with.
+fn value(lab: &TestLab, query: &str) -> Option<f64> {
+    let url = lab.address(9090, "/api/v1/query");
+    let answer: Value = get(async |client| {
+        let answer = client.get(&url).query(&[("query", query)]).send().await;
+        answer.unwrap().json().await.unwrap()
+    });
+    let value = answer["data"]["result"][0]["value"][1].as_str()?;
+    value.parse().ok()
+}
+
+/// users is scraped, edge pushes. Nothing failed since their start, and then everything, between two scrapes.
+#[test]
+#[ignore = "starts a real lab; `lab test` runs it"]
+fn the_first_errors_after_a_start_are_in_the_objectives() {
+    const BURST: u32 = 20;
+    const FAILED: &str = r#"http_response_status_code=~"5..""#;
+    let lab = TestLab::new();
+    lab.lab(&["up", "--engine", "native", "--wait"]);
+    let counted = |job: &str, of: &str| {
+        format!(r#"http_server_request_duration_seconds_count{{job="{job}"{of}}}"#)
+    };
+    for job in ["users", "edge"] {
+        let series = counted(job, &format!(",{FAILED}"));
+        let at_zero = eventually(Duration::from_secs(30), || {
+            value(&lab, &format!("sum({series})")) == Some(0.0)
+        });
+        assert!(at_zero, "{job} has no errors at zero");
+    }
+
+    lab.lab(&["fault", "set", "users-error-share", "all"]);
+    let url = lab.address(8001, "/users");
+    let failed = get(async |client| {
+        let mut failed = 0;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while failed < BURST && Instant::now() < deadline {
+            let answer = client.get(&url).send().await.unwrap();
+            failed += u32::from(answer.status() == 500);
+        }
+        failed
+    });
+    assert_eq!(failed, BURST);
+    lab.lab(&["fault", "clear"]);
+
+    for job in ["users", "edge"] {
+        let (errors, all) = (counted(job, &format!(",{FAILED}")), counted(job, ""));
+        let objective = format!("{job}-availability-12h");
+        // What the counters have is what the objective has.
+        let share = format!(
+            r#"(1 - pyrra_availability{{slo="{objective}"}}) / on () (sum({errors}) / sum({all}))"#
+        );
+        let mut told = (None, None);
+        let whole = eventually(Duration::from_secs(120), || {
+            told = (value(&lab, &format!("sum({errors})")), value(&lab, &share));
+            let counted = told.0 == Some(f64::from(BURST));
+            counted && told.1.is_some_and(|share| (0.9..1.1).contains(&share))
+        });
+        assert!(
+            whole,
+            "{job}: errors counted, and their share in {objective}: {told:?}"
+        );
+    }
+}
+
 /// The rules that Prometheus has loaded, as text.
 fn loaded_rules(lab: &TestLab) -> String {
     let url = lab.address(9090, "/api/v1/rules");

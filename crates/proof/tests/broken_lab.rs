@@ -616,7 +616,11 @@ fn series(lab: &Lab, query: &str) -> Vec<Value> {
             if query.contains("db_client") {
                 labels.push(("db_system_name", "postgresql"));
             } else if query.contains("http_client") {
-                labels.extend([("http_request_method", "GET"), ("server_address", "h")]);
+                labels.extend([
+                    ("http_request_method", "GET"),
+                    ("server_address", "h"),
+                    ("service_peer_name", "h"),
+                ]);
             } else {
                 labels.extend([("http_request_method", "GET"), ("http_route", "/users")]);
             }

@@ -19,7 +19,8 @@ async fn main() -> anyhow::Result<()> {
         .route("/hello/{name}", get(hello))
         .merge(telemetry.metrics_router())
         .merge(telemetry.pprof_router())
-        .layer(telemetry.http_server());
+        .layer(telemetry.http_server().with_known_routes(["/hello/{name}"]));
+    telemetry.push_metrics();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     tracing::info!(address = %listener.local_addr()?, "listening");

@@ -25,6 +25,10 @@ use crate::propagation::traceparent;
 
 const SYSTEM: &str = "postgresql";
 
+/// `error.type` of a statement that a database fails which is away, stops, or starts: none of it answers; by the
+/// operator's command (`57P01`); not yet (`57P03`).
+const KNOWN_ERRORS: [&str; 5] = ["connection", "pool_timeout", "cancelled", "57P01", "57P03"];
+
 /// One statement of a service: written once, as a constant, so that its span name and its metric
 /// labels are few. Values go into parameters (`$1`), never into the text.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +109,21 @@ impl Database {
             DB_CLIENT_OPERATION_DURATION,
             "Duration of database client operations",
         )
+    }
+
+    /// Makes six series of each statement exist, at zero, before it is run: without an error, and with those of a database
+    /// that is away, stops or starts. The first errors are then in every rate.
+    #[must_use]
+    pub fn with_known_statements<'a>(
+        self,
+        statements: impl IntoIterator<Item = &'a Statement>,
+    ) -> Self {
+        for statement in statements {
+            for error_type in KNOWN_ERRORS.map(Some).into_iter().chain([None]) {
+                let _ = self.instruments.series(statement, error_type);
+            }
+        }
+        self
     }
 
     /// The wrapped pool.

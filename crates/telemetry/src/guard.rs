@@ -5,9 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
 use opentelemetry::global;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
@@ -27,7 +24,7 @@ use tracing_subscriber::{EnvFilter, Registry};
 use crate::database::Database;
 use crate::http::{Client, ServerLayer};
 use crate::log_crate::OwnTarget;
-use crate::metrics::{Histogram, Metrics};
+use crate::metrics::{self, Histogram, Metrics, SCOPE};
 use crate::otlp::{Counts, LogLayer, LogPipe, SpanPipe, Target};
 use crate::profiling::{self, Pusher};
 use crate::propagation::Propagation;
@@ -35,9 +32,6 @@ use crate::settings::{Batches, Exporter, Settings, Signal};
 use crate::span_limits::Cut;
 use crate::spans_only::SpansOnly;
 use crate::{Error, exporters, resource};
-
-/// Instrumentation scope of everything this crate records.
-const SCOPE: &str = "telemetry";
 
 /// How long one signal may take to flush at shutdown.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,8 +48,6 @@ const NEVER_EXPORTED: [&str; 9] = [
     "opentelemetry_otlp",
     "hyper_util",
 ];
-
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Starts telemetry for this process as the environment says: sets the global tracer, meter,
 /// propagator and `tracing` subscriber. `name` and `version` are the defaults of `service.name` and
@@ -97,7 +89,9 @@ impl Builder {
             logger: SdkLoggerProvider::builder()
                 .with_resource(resource.clone())
                 .with_log_processor(OwnTarget),
-            meter: SdkMeterProvider::builder().with_resource(resource.clone()),
+            meter: SdkMeterProvider::builder()
+                .with_resource(resource.clone())
+                .with_view(metrics::durations_view),
             resource,
             settings,
             traces: false,
@@ -356,19 +350,20 @@ impl Telemetry {
         &self.metrics
     }
 
-    /// `GET /metrics` in OpenMetrics text; empty unless `OTEL_METRICS_EXPORTER` has `prometheus`.
-    pub fn metrics_router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
-        let metrics = self.metrics.clone();
-        if metrics.exposition().is_none() {
-            return Router::new();
+    /// Pushes metrics once, in the background, where they are pushed at all. Called when every series that is to be at zero is
+    /// made ([`ServerLayer::with_known_routes`] and the like) and before the first request, it lets a burst of errors right
+    /// after the start be in the rates: the next push, an interval later, would be the first that anything knows.
+    pub fn push_metrics(&self) {
+        if let Some(provider) = self.meter_provider.clone() {
+            // It waits for the receiver, and its failure is logged by the SDK.
+            std::thread::spawn(move || provider.force_flush());
         }
-        let page = move || async move {
-            match metrics.exposition() {
-                Some(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
-                None => StatusCode::NOT_FOUND.into_response(),
-            }
-        };
-        Router::new().route("/metrics", get(page))
+    }
+
+    /// `GET /metrics`, as OpenMetrics or as Prometheus' text format, by the request's `Accept`; empty unless
+    /// `OTEL_METRICS_EXPORTER` has `prometheus`.
+    pub fn metrics_router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        metrics::router(self.metrics.clone())
     }
 
     /// `GET /debug/pprof/profile?seconds=`: a CPU profile for `go tool pprof` and everything else that

@@ -5,7 +5,11 @@
 //! labels come out equal, by the rules of OpenTelemetry's Prometheus compatibility: dots become
 //! underscores, the unit is appended.
 
-use std::borrow::Cow;
+mod names;
+mod page;
+#[cfg(test)]
+mod strict;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use opentelemetry::trace::SpanContext;
+use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, Stream};
 use opentelemetry_semantic_conventions::attribute::ERROR_TYPE;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -22,10 +27,14 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::otlp::Counts;
 use crate::settings::Signal;
+
+use names::{Labels, help};
+pub(crate) use names::{labels, metric_name};
+pub(crate) use page::router;
 
 /// Upper bounds, in seconds, of every duration histogram: the semantic conventions' ones and up to
 /// 30 s, because a bucket must exist above the slowest answer that is waited for.
@@ -33,10 +42,12 @@ pub const DURATION_BUCKETS: [f64; 16] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0,
 ];
 
+/// Instrumentation scope of everything this crate records.
+pub(crate) const SCOPE: &str = "telemetry";
+
 /// One observation in this many offers its trace as an exemplar; a scrape keeps the newest only.
 const EXEMPLAR_EVERY: u64 = 16;
 
-type Labels = Vec<(Cow<'static, str>, String)>;
 type TraceLabels = [(&'static str, String); 2];
 type PrometheusHistogram = HistogramWithExemplars<TraceLabels>;
 type HistogramFamily = Family<Labels, PrometheusHistogram, Buckets>;
@@ -50,6 +61,19 @@ impl MetricConstructor<PrometheusHistogram> for Buckets {
     }
 }
 
+/// The buckets of this crate's pushed histograms. Without the least and the greatest value: for a series at zero the SDK
+/// would send the largest numbers there are, and what they are since the start tells little.
+pub(crate) fn durations_view(instrument: &Instrument) -> Option<Stream> {
+    if instrument.scope().name() != SCOPE || instrument.kind() != InstrumentKind::Histogram {
+        return None;
+    }
+    let aggregation = Aggregation::ExplicitBucketHistogram {
+        boundaries: DURATION_BUCKETS.to_vec(),
+        record_min_max: false,
+    };
+    Stream::builder().with_aggregation(aggregation).build().ok()
+}
+
 /// Makes instruments for whichever readers are configured.
 #[derive(Clone)]
 pub struct Metrics {
@@ -59,11 +83,11 @@ pub struct Metrics {
 }
 
 /// What is scraped. A registry takes a name twice and then writes a page that Prometheus refuses,
-/// so that families are looked up by name.
+/// so that families are looked up by their name on the page.
 #[derive(Default)]
 struct Page {
     registry: Registry,
-    families: HashMap<&'static str, HistogramFamily>,
+    families: HashMap<String, HistogramFamily>,
 }
 
 impl fmt::Debug for Metrics {
@@ -79,12 +103,9 @@ impl Metrics {
     pub(crate) fn new(meter: Option<Meter>, scraped: bool, resource: &[(String, String)]) -> Self {
         let page = scraped.then(|| {
             let mut page = Page::default();
-            let labels: Labels = resource
-                .iter()
-                .map(|(k, v)| (prometheus_name(k).into(), v.clone()))
-                .collect();
+            let labels = labels(resource.iter().map(|(k, v)| (k.as_str(), v.clone())));
             page.registry
-                .register("target", "Who is measured", Info::new(labels));
+                .register("target", "Resource of the process", Info::new(labels));
             Arc::new(Mutex::new(page))
         });
         Self {
@@ -113,24 +134,29 @@ impl Metrics {
                 .f64_histogram(name)
                 .with_unit("s")
                 .with_description(description)
-                .with_boundaries(DURATION_BUCKETS.to_vec())
                 .build()
         });
-        let scraped = self.page.as_ref().map(|page| {
+        let scraped = self.page.as_ref().and_then(|page| {
+            let name = metric_name(name);
+            // The unit is appended once.
+            let name = name.strip_suffix("_seconds").unwrap_or(&name);
+            if name.is_empty() {
+                return None;
+            }
             let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
             let Page { registry, families } = &mut *page;
             let register = || {
                 let family = Family::new_with_constructor(Buckets(&DURATION_BUCKETS));
-                let seconds = prometheus_client::registry::Unit::Seconds;
-                registry.register_with_unit(
-                    prometheus_name(name),
-                    description,
-                    seconds,
-                    family.clone(),
-                );
+                let help = help(description);
+                registry.register_with_unit(name, help, Unit::Seconds, family.clone());
                 family
             };
-            families.entry(name).or_insert_with(register).clone()
+            Some(
+                families
+                    .entry(name.to_owned())
+                    .or_insert_with(register)
+                    .clone(),
+            )
         });
         Histogram {
             pushed,
@@ -200,7 +226,7 @@ impl Metrics {
         }
     }
 
-    /// What a scrape answers, in OpenMetrics text; `None` when `prometheus` is not configured.
+    /// What a scrape answers, as OpenMetrics; `None` when `prometheus` is not configured.
     pub fn exposition(&self) -> Option<String> {
         let page = self.page.as_ref()?;
         let page = page.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,14 +252,11 @@ struct ExportMetric {
 
 impl Collector for ExportMetric {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let name = prometheus_name(&self.name);
+        let name = metric_name(&self.name);
         let kind = MetricType::Counter;
         let mut metric = encoder.encode_descriptor(&name, self.description, None, kind)?;
         for (error_type, count) in self.series {
-            let labels: Vec<(String, &str)> = error_type
-                .map(|error| (prometheus_name(ERROR_TYPE), error))
-                .into_iter()
-                .collect();
+            let labels = labels(error_type.map(|error| (ERROR_TYPE, error.to_owned())));
             let series = metric.encode_family(&labels)?;
             ConstCounter::new(count(&self.counts)).encode(series)?;
         }
@@ -256,20 +279,14 @@ impl fmt::Debug for Buckets {
 }
 
 impl Histogram {
-    /// Looks one series up, once; recording through it costs no further look-up. A scraped series
-    /// exists, at zero, from here on.
+    /// Looks one series up, once; recording through it costs no further look-up. The series exists,
+    /// at zero, from here on, scraped or pushed (but for a pushed one without any attribute).
     pub fn bind(&self, attributes: &[KeyValue]) -> BoundHistogram {
         let scraped = self.scraped.as_ref().map(|family| {
-            let labels: Labels = attributes
-                .iter()
-                .map(|kv| {
-                    (
-                        prometheus_name(kv.key.as_str()).into(),
-                        kv.value.as_str().into_owned(),
-                    )
-                })
-                .collect();
-            family.get_or_create_owned(&labels)
+            let attributes = attributes.iter();
+            family.get_or_create_owned(&labels(
+                attributes.map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned())),
+            ))
         });
         BoundHistogram(Arc::new(Bound {
             pushed: self
@@ -327,12 +344,6 @@ impl BoundHistogram {
             scraped.observe(value, labels, at);
         }
     }
-}
-
-pub(crate) fn prometheus_name(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect()
 }
 
 #[cfg(test)]
@@ -433,6 +444,28 @@ mod tests {
         let page = metrics.exposition().unwrap();
         assert_eq!(page.matches("# TYPE http_server").count(), 1, "{page}");
         assert!(page.contains("_count{http_route=\"/users\"} 2"), "{page}");
+    }
+
+    #[test]
+    fn names_that_become_one_are_one_family_and_attributes_in_any_order_one_series() {
+        let metrics = Metrics::new(None, true, &[]);
+        let (a, b) = (KeyValue::new("a", "1"), KeyValue::new("b", "2"));
+        for (name, attributes) in [
+            ("x.y", [a.clone(), b.clone()]),
+            ("x_y", [b.clone(), a.clone()]),
+            ("x.y.seconds", [a, b]),
+        ] {
+            metrics
+                .duration(name, "")
+                .bind(&attributes)
+                .record(1.0, None);
+        }
+        let page = metrics.exposition().unwrap();
+        assert_eq!(page.matches("# TYPE x_y_seconds ").count(), 1, "{page}");
+        assert!(
+            page.contains("x_y_seconds_count{a=\"1\",b=\"2\"} 3\n"),
+            "{page}"
+        );
     }
 
     #[test]

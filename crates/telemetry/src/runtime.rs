@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 use tokio::runtime::{Handle, RuntimeMetrics};
 
-use crate::metrics::prometheus_name;
+use crate::metrics::{labels, metric_name};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -241,7 +241,7 @@ impl<S> fmt::Debug for Scraped<S> {
 
 impl<S: Send + Sync> Collector for Scraped<S> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let name = prometheus_name(self.reading.name);
+        let name = metric_name(self.reading.name);
         // As the Collector translates them: a unit in braces is none.
         let unit = match self.reading.unit {
             "s" => Some(&Unit::Seconds),
@@ -254,10 +254,7 @@ impl<S: Send + Sync> Collector for Scraped<S> {
         };
         let mut metric = encoder.encode_descriptor(&name, self.reading.description, unit, kind)?;
         for (attribute, value) in (self.reading.read)(&self.source) {
-            let labels: Vec<(String, &str)> = attribute
-                .map(|(key, value)| (prometheus_name(key), value))
-                .into_iter()
-                .collect();
+            let labels = labels(attribute.map(|(key, value)| (key, value.to_owned())));
             let series = metric.encode_family(&labels)?;
             match self.reading.kind {
                 Kind::Counter => ConstCounter::new(value).encode(series)?,

@@ -14,7 +14,9 @@ use axum::routing::post;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -193,6 +195,41 @@ async fn a_stop_sends_everything_that_was_answered() {
     assert!(status.success(), "{output}");
     // One line of the handler and one of the access log for each.
     assert_eq!(*received.lock().unwrap(), (answered, 2 * answered));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_series_at_zero_are_pushed_before_the_first_request() {
+    let (pushed, mut first) = tokio::sync::mpsc::channel(1);
+    let sink = Router::new().route(
+        "/v1/metrics",
+        post(move |body: Bytes| async move {
+            let _ = pushed.try_send(ExportMetricsServiceRequest::decode(body).unwrap());
+        }),
+    );
+    let endpoint = support::serve(sink).await;
+    let example = Example::start(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_LOGS_EXPORTER", "none"),
+    ]);
+    let first = tokio::time::timeout(DEADLINE, first.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    let scopes = first.resource_metrics.iter().flat_map(|r| &r.scope_metrics);
+    let metrics: Vec<_> = scopes.flat_map(|scope| &scope.metrics).collect();
+    let durations = metrics
+        .iter()
+        .find(|metric| metric.name == "http.server.request.duration");
+    let Some(Data::Histogram(durations)) = durations.and_then(|metric| metric.data.as_ref()) else {
+        panic!("no durations in {metrics:#?}");
+    };
+    assert_eq!(durations.data_points.len(), 6);
+    for point in &durations.data_points {
+        assert_eq!((point.count, point.sum), (0, Some(0.0)));
+        assert_eq!((point.min, point.max), (None, None));
+    }
+    assert!(example.stop().0.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
 import type { Dashboard } from '../model.js';
-import { RATE, SERVER, mean, quantile, rate, share } from '../queries.js';
+import { RATE, SERVER, byStatus, mean, quantile, rate, share } from '../queries.js';
 
 const OF = 'job="$service"';
 const OK = `${OF}, http_response_status_code=~"2.."`;
@@ -34,8 +34,8 @@ export const requestSummary: Dashboard = {
         },
         {
           kind: 'lines', title: 'Requests by status', width: 12, unit: 'requests/s', min: 0, stacked: true,
-          description: 'A request whose caller went away has no status.',
-          queries: [{ expr: rate(`${SERVER}_count{${OF}}`, 'http_response_status_code'), legend: '{{http_response_status_code}}' }],
+          description: 'A request whose caller went away has no status: it is told as cancelled.',
+          queries: [{ expr: byStatus(OF), legend: '{{http_response_status_code}}' }],
         },
         {
           kind: 'stat', title: '2xx', width: 6, unit: 'share', decimals: 1,

@@ -1,5 +1,5 @@
 import type { Dashboard } from '../model.js';
-import { RATE, SERVER, SPANS, mean, quantile, rate, share } from '../queries.js';
+import { RATE, SERVER, SPANS, byStatus, mean, quantile, rate, share } from '../queries.js';
 
 const OF = 'job="$service", http_route=~"$route"';
 const CALLS = 'service_name="$service", span_kind="SPAN_KIND_CLIENT"';
@@ -45,8 +45,8 @@ export const service: Dashboard = {
         },
         {
           kind: 'lines', title: 'Answers by status', width: 8, unit: 'requests/s', min: 0, stacked: true,
-          description: 'A request whose caller went away has no status.',
-          queries: [{ expr: rate(`${SERVER}_count{${OF}}`, 'http_response_status_code'), legend: '{{http_response_status_code}}' }],
+          description: 'A request whose caller went away has no status: it is told as cancelled.',
+          queries: [{ expr: byStatus(OF), legend: '{{http_response_status_code}}' }],
         },
         {
           kind: 'lines', title: 'p95 by route', width: 8, unit: 'seconds', min: 0,

@@ -42,8 +42,12 @@ impl App {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        let users = telemetry.http_client(http.clone(), "users");
-        let albums = telemetry.http_client(http, "albums");
+        let users = telemetry
+            .http_client(http.clone(), "users")
+            .with_known_upstream(&upstreams.users);
+        let albums = telemetry
+            .http_client(http, "albums")
+            .with_known_upstream(&upstreams.albums);
         Ok(Self {
             users: Users(Upstream::new("users", upstreams.users.clone(), users)),
             albums: Albums(Upstream::new("albums", upstreams.albums.clone(), albums)),

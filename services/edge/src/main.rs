@@ -32,6 +32,7 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
     let app = App::new(&settings::Upstreams::from_env()?, telemetry)?.router(telemetry);
+    telemetry.push_metrics();
     let listener = bind(PORT, DEFAULT_PORT, &Readiness::default()).await?;
     tracing::info!(address = %listener.local_addr()?, "edge listens");
     serve(listener, app, shutdown_signal(), DRAIN).await;

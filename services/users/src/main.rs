@@ -41,6 +41,7 @@ async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
         readiness: readiness.clone(),
     }
     .router(telemetry);
+    telemetry.push_metrics();
     let listener = bind(PORT, DEFAULT_PORT, &readiness).await?;
     tracing::info!(address = %listener.local_addr()?, "users listens");
     serve(listener, app, shutdown_signal(), DRAIN).await;

@@ -111,7 +111,9 @@ impl Store {
             .max_connections(settings.max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(settings.options.clone().application_name("users"));
-        let database = telemetry.database(pool, "postgres");
+        let database = telemetry
+            .database(pool, "postgres")
+            .with_known_statements(&[LIST]);
         let (done, migrated) = tokio::sync::watch::channel(false);
         readiness.not_ready(CHECK, "not reached yet");
         tokio::spawn(keep_ready(database.clone(), readiness, done));

@@ -179,9 +179,10 @@ const FAMILIES: [Family; 3] = [
             "http_response_status_code",
             "server_address",
             "server_port",
+            "service_peer_name",
             "error_type",
         ],
-        required: &["http_request_method", "server_address"],
+        required: &["http_request_method", "server_address", "service_peer_name"],
     },
     Family {
         name: "db_client_operation_duration_seconds",

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -14,10 +15,13 @@ use opentelemetry_semantic_conventions::attribute::{
 use opentelemetry_semantic_conventions::metric::HTTP_CLIENT_REQUEST_DURATION;
 use reqwest::{Request, Response};
 
-use super::{bounded, known_method, status_text};
+use super::{CANCELLED, KNOWN_ERRORS, bounded, known_method, status_text};
 use crate::metrics::{BoundHistogram, Histogram, Metrics};
 use crate::propagation::Propagation;
 use crate::redact;
+
+/// `error.type` of a call without an answer, as far as one is to be expected.
+const NO_ANSWER: [&str; 4] = ["timeout", "connect", "request", CANCELLED];
 
 /// A [`reqwest::Client`] for one upstream: each request gets a client span, carries the trace to
 /// the upstream and is measured.
@@ -43,8 +47,7 @@ struct Instruments {
 struct Outcome {
     method: &'static str,
     authority: (String, u16),
-    status: Option<u16>,
-    error_type: Option<&'static str>,
+    result: Result<u16, &'static str>,
 }
 
 impl Client {
@@ -77,6 +80,22 @@ impl Client {
         )
     }
 
+    /// Makes nine series of `GET` requests to an upstream exist, at zero, before the first: 200, 500, 502, 503, 504, and
+    /// `timeout`, `connect`, `request`, `cancelled`. The first errors are then in every rate.
+    #[must_use]
+    pub fn with_known_upstream(self, base: &url::Url) -> Self {
+        let answers = [200].into_iter().chain(KNOWN_ERRORS);
+        let outcomes = answers.map(Ok).chain(NO_ANSWER.map(Err));
+        for result in outcomes {
+            let _ = self.instruments.series(Outcome {
+                method: "GET",
+                authority: authority(base),
+                result,
+            });
+        }
+        self
+    }
+
     /// The wrapped client, to build requests with.
     pub fn http(&self) -> &reqwest::Client {
         &self.http
@@ -86,8 +105,7 @@ impl Client {
     pub async fn execute(&self, mut request: Request) -> reqwest::Result<Response> {
         let instruments = &*self.instruments;
         let method = known_method(request.method());
-        let host = request.url().host_str().unwrap_or_default().to_owned();
-        let port = request.url().port_or_known_default().unwrap_or_default();
+        let (host, port) = authority(request.url());
         let parent = Context::current();
         let context = match &instruments.tracer {
             Some(tracer) => {
@@ -121,7 +139,7 @@ impl Client {
             .await;
         call.result = Some(match &answer {
             Ok(response) => Ok(response.status().as_u16()),
-            Err(error) => Err(error_type(error)),
+            Err(error) => Err(why(error)),
         });
         answer
     }
@@ -140,18 +158,13 @@ struct Call<'a> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         let elapsed = self.started.elapsed().as_secs_f64();
-        let (status, error_type) = match self.result {
-            Some(Ok(status)) => (Some(status), None),
-            Some(Err(error_type)) => (None, Some(error_type)),
-            None => (None, Some("cancelled")),
-        };
+        let result = self.result.unwrap_or(Err(CANCELLED));
         let span = self.context.span();
         if self.instruments.enabled {
             let outcome = Outcome {
                 method: self.method,
                 authority: std::mem::take(&mut self.authority),
-                status,
-                error_type,
+                result,
             };
             self.instruments
                 .series(outcome)
@@ -161,16 +174,12 @@ impl Drop for Call<'_> {
             // The current span is the caller's, not ours to end.
             return;
         }
-        if let Some(status) = status {
+        if let Ok(status) = result {
             span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status)));
-            if status >= 400 {
-                span.set_attribute(KeyValue::new(ERROR_TYPE, status_text(status)));
-                span.set_status(Status::error(""));
-            }
         }
-        if let Some(error_type) = error_type {
+        if let Some(error_type) = error_type(result) {
             span.set_attribute(KeyValue::new(ERROR_TYPE, error_type));
-            span.set_status(Status::error(error_type));
+            span.set_status(Status::error(result.err().unwrap_or_default()));
         }
         span.end();
     }
@@ -188,18 +197,12 @@ impl Instruments {
             KeyValue::new(HTTP_REQUEST_METHOD, outcome.method),
             KeyValue::new(SERVER_ADDRESS, host.clone()),
             KeyValue::new(SERVER_PORT, i64::from(*port)),
+            KeyValue::new(SERVICE_PEER_NAME, self.peer.clone()),
         ];
-        if let Some(status) = outcome.status {
+        if let Ok(status) = outcome.result {
             attributes.push(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status)));
-            if status >= 400 {
-                attributes.push(KeyValue::new(ERROR_TYPE, status_text(status)));
-            }
         }
-        attributes.extend(
-            outcome
-                .error_type
-                .map(|error| KeyValue::new(ERROR_TYPE, error)),
-        );
+        attributes.extend(error_type(outcome.result).map(|error| KeyValue::new(ERROR_TYPE, error)));
         let mut known = self.series.write().unwrap_or_else(PoisonError::into_inner);
         known
             .entry(outcome)
@@ -208,7 +211,23 @@ impl Instruments {
     }
 }
 
-fn error_type(error: &reqwest::Error) -> &'static str {
+fn authority(url: &url::Url) -> (String, u16) {
+    (
+        url.host_str().unwrap_or_default().to_owned(),
+        url.port_or_known_default().unwrap_or_default(),
+    )
+}
+
+/// A 4xx is an error for a client, and so is no answer.
+fn error_type(result: Result<u16, &'static str>) -> Option<Cow<'static, str>> {
+    match result {
+        Err(why) => Some(why.into()),
+        Ok(status) => (status >= 400).then(|| status_text(status)),
+    }
+}
+
+/// Why there is no answer.
+fn why(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
         "timeout"
     } else if error.is_connect() {

@@ -49,6 +49,13 @@ fn bounded(text: &str) -> &str {
     &text[..end]
 }
 
+/// `error.type` of a request that was given up before its answer.
+const CANCELLED: &str = "cancelled";
+
+/// Server errors that HTTP servers and proxies answer with when something fails, rather than when they refuse: their
+/// series exist before the first one. A rate knows nothing of a series' first value.
+const KNOWN_ERRORS: [u16; 4] = [500, 502, 503, 504];
+
 /// `error.type` of a status code.
 fn status_text(status: u16) -> Cow<'static, str> {
     match status {

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
@@ -22,7 +23,7 @@ use opentelemetry_semantic_conventions::attribute::{
 use opentelemetry_semantic_conventions::metric::HTTP_SERVER_REQUEST_DURATION;
 use pin_project_lite::pin_project;
 
-use super::{bounded, known_method, protocol_version, status_text};
+use super::{CANCELLED, KNOWN_ERRORS, bounded, known_method, protocol_version, status_text};
 use crate::metrics::{BoundHistogram, Histogram, Metrics};
 use crate::profiling::{self, Entered, Tag};
 use crate::propagation::{Headers, Propagation, traceparent};
@@ -33,9 +34,6 @@ const EXCLUDED: [&str; 4] = ["/healthz", "/readyz", "/metrics", profiling::PATH]
 
 /// By this attribute a span says that a profile has samples of it, and under which `span_id`.
 const PROFILE_ID: &str = "pyroscope.profile.id";
-
-/// `error.type` of a request whose caller went away before the answer.
-const CANCELLED: &str = "cancelled";
 
 /// Adds a server span, the request's duration, an access log line and a `traceparent` response
 /// header to every request. Put it outermost with [`axum::Router::layer`], so that the matched
@@ -79,15 +77,16 @@ impl ServerLayer {
         }
     }
 
-    /// Makes the series of a route's successful answers exist, at zero, before its first request:
-    /// an idle service is then measured, not absent.
+    /// Makes six series exist for each route that is read with `GET`, at zero, before its first
+    /// request: 200, 500, 502, 503, 504 and `cancelled`. An idle service is then measured, not
+    /// absent, and the first errors are in every rate: a rate begins with a series' second value.
     #[must_use]
     pub fn with_known_routes<'a>(self, routes: impl IntoIterator<Item = &'a str>) -> Self {
+        let answers = KNOWN_ERRORS.map(Some);
         for route in routes {
-            let _ = self
-                .server
-                .durations
-                .series("GET", Some(route), Some(200), None);
+            for status in answers.into_iter().chain([Some(200), None]) {
+                let _ = self.server.durations.series("GET", Some(route), status);
+            }
         }
         self
     }
@@ -242,7 +241,7 @@ impl Exchange {
         self.finished = true;
         self.name_profile();
         let status = response.status().as_u16();
-        let failed = (status >= 500).then(|| status_text(status));
+        let failed = error_type(Some(status));
         let elapsed = self.started.elapsed().as_secs_f64();
         let span = self.context.span();
         let value = traceparent(&self.context).and_then(|value| HeaderValue::try_from(value).ok());
@@ -251,7 +250,7 @@ impl Exchange {
                 .headers_mut()
                 .insert(HeaderName::from_static("traceparent"), value);
         }
-        self.record(elapsed, Some(status), failed.as_deref());
+        self.record(elapsed, Some(status));
         self.access_log(status, elapsed);
         if span.is_recording() {
             span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status)));
@@ -282,10 +281,10 @@ impl Exchange {
         }
     }
 
-    fn record(&self, elapsed: f64, status: Option<u16>, error_type: Option<&str>) {
+    fn record(&self, elapsed: f64, status: Option<u16>) {
         let durations = &self.server.durations;
         if durations.enabled {
-            let series = durations.series(self.method, self.route(), status, error_type);
+            let series = durations.series(self.method, self.route(), status);
             series.record(elapsed, Some(self.context.span().span_context()));
         }
     }
@@ -298,7 +297,7 @@ impl Drop for Exchange {
         }
         self.name_profile();
         let elapsed = self.started.elapsed().as_secs_f64();
-        self.record(elapsed, None, Some(CANCELLED));
+        self.record(elapsed, None);
         let span = self.context.span();
         span.set_attribute(KeyValue::new(ERROR_TYPE, CANCELLED));
         span.set_status(Status::error("the caller went away before the answer"));
@@ -351,7 +350,7 @@ fn span_builder<B>(
             attributes.push(KeyValue::new(HTTP_ROUTE, route.as_str().to_owned()));
             format!("{known} {}", route.as_str()).into()
         }
-        None => std::borrow::Cow::Borrowed(known),
+        None => Cow::Borrowed(known),
     };
     let mut builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
     builder.attributes = Some(attributes);
@@ -371,6 +370,14 @@ fn address(ip: IpAddr) -> StringValue {
             text.into()
         }
     })
+}
+
+/// A 5xx is an error, and so is no answer.
+fn error_type(status: Option<u16>) -> Option<Cow<'static, str>> {
+    match status {
+        None => Some(CANCELLED.into()),
+        Some(status) => (status >= 500).then(|| status_text(status)),
+    }
 }
 
 /// The histogram's series, found without making a string.
@@ -394,7 +401,6 @@ impl Durations {
         method: &'static str,
         route: Option<&str>,
         status: Option<u16>,
-        error_type: Option<&str>,
     ) -> BoundHistogram {
         let outcome = Outcome { method, status };
         let route_key = route.unwrap_or_default();
@@ -414,7 +420,7 @@ impl Durations {
         attributes.extend(
             status.map(|status| KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status))),
         );
-        attributes.extend(error_type.map(|error| KeyValue::new(ERROR_TYPE, error.to_owned())));
+        attributes.extend(error_type(status).map(|error| KeyValue::new(ERROR_TYPE, error)));
         let mut known = self.series.write().unwrap_or_else(PoisonError::into_inner);
         known
             .entry(route_key.into())

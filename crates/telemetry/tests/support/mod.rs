@@ -68,6 +68,13 @@ impl Memory {
             .map(str::to_owned)
             .collect()
     }
+
+    /// Those of them that are not at zero.
+    pub(crate) fn counted(&self, prefix: &str) -> Vec<String> {
+        let mut lines = self.scraped(prefix);
+        lines.retain(|line| !line.ends_with(" 0"));
+        lines
+    }
 }
 
 pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<Value> {
