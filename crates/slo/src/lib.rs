@@ -8,6 +8,7 @@
 mod duration;
 mod folder;
 mod objective;
+mod re2;
 mod rules;
 mod selector;
 mod windows;
