@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod duration;
+mod finding;
 mod folder;
 mod objective;
 mod re2;
@@ -14,6 +15,7 @@ mod selector;
 mod windows;
 
 pub use duration::Duration;
+pub use finding::{Finding, Level};
 pub use folder::{FileError, Source, read_folder};
 pub use objective::{Alerting, Indicator, Objective};
 pub use rules::{Group, Rule, RuleFile};
