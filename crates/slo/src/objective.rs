@@ -15,6 +15,8 @@ use crate::{Duration, Selector};
 pub(crate) const PASSED_ON: &str = "pyrra.dev/";
 /// The label of every rule: the objective's name.
 const SLO: &str = "slo";
+/// Words of PromQL that `sum by` does not take for labels, in any case of letters.
+const NO_GROUPING: [&str; 3] = ["inf", "nan", "without"];
 /// Labels that burn-rate alerts get.
 pub(crate) const OF_ALERTS: [&str; 4] = ["severity", "short", "long", "exhaustion"];
 
@@ -380,10 +382,13 @@ impl FromText for Selector {
 
     fn from_text(text: &str) -> Result<Self, String> {
         let selector = Self::from_str(text).map_err(|error| error.to_string())?;
-        match selector.matchers.iter().find(|each| each.label == SLO) {
-            Some(matcher) => Err(set_by_the_objective(matcher)),
-            None => Ok(selector),
+        for matcher in &selector.matchers {
+            if matcher.label == SLO {
+                return Err(set_by_the_objective(matcher));
+            }
+            can_group(&matcher.label)?;
         }
+        Ok(selector)
     }
 }
 
@@ -439,6 +444,7 @@ impl FromText for Grouping {
 
     fn from_text(text: &str) -> Result<Self, String> {
         label_name(text)?;
+        can_group(text)?;
         if text == SLO || text == "alertname" || OF_ALERTS.contains(&text) {
             return Err(format!(
                 "expected a label that the rules do not set themselves, found {text:?}"
@@ -457,6 +463,15 @@ fn label_name(text: &str) -> Result<(), String> {
     } else {
         Err(format!("expected a label's name, found {text:?}"))
     }
+}
+
+fn can_group(label: &str) -> Result<(), String> {
+    if NO_GROUPING.contains(&label.to_ascii_lowercase().as_str()) {
+        return Err(format!(
+            "expected another label than {label}, which rules cannot group by: it is a word of PromQL"
+        ));
+    }
+    Ok(())
 }
 
 fn set_by_the_objective(what: impl fmt::Display) -> String {

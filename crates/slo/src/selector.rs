@@ -179,8 +179,16 @@ impl<'a> Reader<'a> {
         &self.text[self.at..]
     }
 
+    /// White space, and comments, which end with their line.
     fn space(&mut self) {
-        let rest = self.rest().trim_start_matches([' ', '\t', '\n', '\r']);
+        let mut rest = self.rest();
+        loop {
+            rest = rest.trim_start_matches([' ', '\t', '\n', '\r']);
+            if !rest.starts_with('#') {
+                break;
+            }
+            rest = rest.find('\n').map_or("", |end| &rest[end..]);
+        }
         self.at = self.text.len() - rest.len();
     }
 
@@ -332,7 +340,7 @@ mod tests {
             selector.to_string(),
             r#"m:x{code!~"5..",job="users",le="1.0",path=~"\\d+"}"#
         );
-        let plain: Selector = "up{}".parse().unwrap();
+        let plain: Selector = "up # it\n{#}\n}".parse().unwrap();
         assert_eq!(plain.to_string(), "up");
         let route: Selector = "up{route=~\"/user/{name}\",a='\\x41\\102\\u0043\\U0001F600\\'\\r'}"
             .parse()

@@ -180,6 +180,18 @@ fn what_prometheus_would_not_load() {
         "    latency:\n      grouping: [__name__]\n",
         "11:18: spec.indicator.latency.grouping[0]: expected a label's name, found \"__name__\"",
     );
+    says(
+        RATIO,
+        "http_response_status_code=~",
+        "Inf=~",
+        "12:17: spec.indicator.ratio.errors.metric: expected another label than Inf, which rules cannot group by: it is a word of PromQL",
+    );
+    says(
+        GOOD,
+        "    latency:\n",
+        "    latency:\n      grouping: [without]\n",
+        "11:18: spec.indicator.latency.grouping[0]: expected another label than without, which rules cannot group by: it is a word of PromQL",
+    );
     // It becomes a label of the alerts.
     says(
         RATIO,
