@@ -1,6 +1,7 @@
 //! What the command line answers to good and bad requests. Nothing here starts a lab.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must panic")]
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -45,6 +46,39 @@ impl Place {
 
     fn state(&self) -> PathBuf {
         self.directory.path().join("state")
+    }
+
+    /// As if a lab of another checkout ran, with this process as its supervisor.
+    fn seems_to_run(&self, ports: &Value) {
+        std::fs::create_dir_all(self.state()).unwrap();
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let start: u64 = stat
+            .rsplit(") ")
+            .next()
+            .and_then(|rest| rest.split(' ').nth(19))
+            .unwrap()
+            .parse()
+            .unwrap();
+        let state = serde_json::json!({
+            "schema": 1, "engine": "native", "root": "/elsewhere", "program": "",
+            "supervisor": { "pid": std::process::id(), "start": start },
+            "generation": 1, "looked": 1, "started": 0.0, "ports": ports, "components": [],
+        });
+        std::fs::write(self.state().join("state.json"), state.to_string()).unwrap();
+    }
+
+    /// The objectives of the lab, and more.
+    fn with_objectives(self, more: &[(&str, String)]) -> Self {
+        let real = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../slo");
+        let slo = self.root().join("slo");
+        std::fs::create_dir_all(&slo).unwrap();
+        for name in ["users-availability.yaml", "users-latency.yaml"] {
+            std::fs::copy(real.join(name), slo.join(name)).unwrap();
+        }
+        for (name, text) in more {
+            std::fs::write(slo.join(name), text).unwrap();
+        }
+        self
     }
 
     fn lab(&self, args: &[&str]) -> Answer {
@@ -271,21 +305,7 @@ fn a_port_in_use_is_named_with_its_owner_before_anything_starts() {
 #[test]
 fn a_lab_of_another_checkout_is_not_touched() {
     let place = Place::new();
-    std::fs::create_dir_all(place.state()).unwrap();
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let start: u64 = stat
-        .rsplit(") ")
-        .next()
-        .and_then(|rest| rest.split(' ').nth(19))
-        .unwrap()
-        .parse()
-        .unwrap();
-    let state = serde_json::json!({
-        "schema": 1, "engine": "native", "root": "/elsewhere", "program": "",
-        "supervisor": { "pid": std::process::id(), "start": start },
-        "generation": 1, "looked": 1, "started": 0.0, "ports": {}, "components": [],
-    });
-    std::fs::write(place.state().join("state.json"), state.to_string()).unwrap();
+    place.seems_to_run(&serde_json::json!({}));
     place
         .lab(&["up", "--engine", "native"])
         .is(1, "a lab from another checkout runs here: /elsewhere");
@@ -427,4 +447,141 @@ fn the_doctor_reports_as_json() {
         .unwrap();
     assert_eq!(users["result"], "bad");
     assert!(users["hint"].as_str().unwrap().contains("rustup"));
+}
+
+const OBJECTIVE: &str = include_str!("../../../slo/users-latency.yaml");
+
+fn objective(name: &str, from: &str, to: &str) -> String {
+    assert!(OBJECTIVE.contains(from), "{from}");
+    OBJECTIVE
+        .replace("name: users-latency", &format!("name: {name}"))
+        .replace(from, to)
+}
+
+#[test]
+fn faulty_objectives_are_told_with_their_place() {
+    let place = Place::new().with_objectives(&[]);
+    let good = place.lab(&["slo", "check"]);
+    good.is(0, "series are not looked for: no lab is running");
+    assert!(
+        good.out.ends_with("2 objectives, 0 wrong\n"),
+        "{}",
+        good.out
+    );
+
+    let code = "http_response_status_code=~\"[1-4]..\"";
+    let place = place.with_objectives(&[
+        ("flags.yaml", objective("flags", code, "route=~\"(?x)a\"")),
+        (
+            "route.yaml",
+            objective("route", code, "route=~\"/user/{name}\""),
+        ),
+        ("bucket.yaml", objective("bucket", "le=\"1.0\"", "le=\"1\"")),
+        ("twice.yaml", objective("users-latency", "95", "90")),
+        ("no.yaml", "spec: [\n".to_owned()),
+    ]);
+    let bad = place.lab(&["slo", "check"]);
+    bad.is(1, "/slo/flags.yaml:17:17: spec.indicator.latency.success.metric: expected a regular expression of RE2 (`(?x`");
+    bad.is(1, "error: ");
+    bad.is(1, "/slo/bucket.yaml:17:17: spec.indicator.latency.success.metric: there is no bucket le=\"1\"");
+    bad.is(
+        1,
+        "/slo/users-latency.yaml: metadata.name: expected a name of its own",
+    );
+    bad.is(1, "/slo/no.yaml:");
+    assert!(!bad.err.contains("route.yaml"), "{}", bad.err);
+    assert!(bad.out.ends_with("7 objectives, 4 wrong\n"), "{}", bad.out);
+    // A faulty one leaves the rules of others alone.
+    let rules = place.lab(&["slo", "rules", "route"]);
+    assert!(rules.out.contains("/user/{name}"), "{}", rules.out);
+}
+
+/// Answers as Prometheus does, with what `answer` says to the target of a request.
+fn prometheus(answer: impl Fn(&str) -> Value + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut first, mut line) = (String::new(), String::new());
+            stream.read_line(&mut first).unwrap();
+            while line != "\r\n" {
+                line.clear();
+                stream.read_line(&mut line).unwrap();
+            }
+            let target = first.split(' ').nth(1).unwrap();
+            let body = serde_json::json!({"status": "success", "data": answer(target)}).to_string();
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json";
+            let length = body.len();
+            write!(
+                stream.get_mut(),
+                "{head}\r\ncontent-length: {length}\r\n\r\n{body}"
+            )
+            .unwrap();
+        }
+    });
+    port
+}
+
+#[test]
+fn a_running_prometheus_is_asked_for_the_series_of_each_selector() {
+    let place = Place::new().with_objectives(&[
+        (
+            "gone.yaml",
+            objective("gone", "job=\"users\"", "job=\"gone\""),
+        ),
+        (
+            "bucket.yaml",
+            objective("bucket", "le=\"1.0\"", "le=\"3.5\""),
+        ),
+    ]);
+    let port = prometheus(|target| {
+        if target.starts_with("/api/v1/label/le/values") {
+            let known = target.contains("users");
+            return if known {
+                serde_json::json!(["+Inf", "10.0", "2.5"])
+            } else {
+                serde_json::json!([])
+            };
+        }
+        assert!(target.starts_with("/api/v1/query?query=count"), "{target}");
+        let found = target.contains("users") && !target.contains("3.5");
+        let result = if found {
+            serde_json::json!([{"metric": {}, "value": [1.5, "21"]}])
+        } else {
+            serde_json::json!([])
+        };
+        serde_json::json!({"resultType": "vector", "result": result})
+    });
+    place.seems_to_run(&serde_json::json!({"PROMETHEUS_PORT": port}));
+    let check = place.lab(&["slo", "check"]);
+    check.is(
+        1,
+        "/slo/bucket.yaml: spec.indicator.latency.success.metric: Prometheus has no bucket",
+    );
+    check.is(1, "expected le to be one of 2.5, 10.0, +Inf");
+    check.is(1, "warning: ");
+    check.is(
+        1,
+        "/slo/gone.yaml: spec.indicator.latency.total.metric: Prometheus has no series",
+    );
+    for line in [
+        "users-availability: total 21 series, errors 21 series\n",
+        "bucket: total 21 series, success none found\n",
+        "gone: total none found, success none found\n",
+        "4 objectives, 1 wrong\n",
+    ] {
+        assert!(check.out.contains(line), "{}", check.out);
+    }
+
+    // One that is away is no fault of the objectives.
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    place.seems_to_run(&serde_json::json!({"PROMETHEUS_PORT": closed}));
+    place
+        .lab(&["slo", "check"])
+        .is(0, "series are not looked for: ");
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::Objective;
+use yaml_file::ParseError;
+
+use crate::{Level, Objective};
 
 /// One file, and the objective in it or what is wrong with it.
 #[derive(Debug)]
@@ -12,6 +14,8 @@ pub struct Source {
     pub path: PathBuf,
     /// What it says.
     pub objective: Result<Objective, FileError>,
+    /// What is wrong with it although its rules load.
+    pub findings: Vec<(Level, yaml_file::FileError)>,
 }
 
 /// Why a file gives no objective.
@@ -41,7 +45,19 @@ pub fn read_folder(folder: &Path) -> std::io::Result<Vec<Source>> {
     Ok(yaml_file::files(folder)?
         .into_iter()
         .map(|path| {
-            let read = yaml_file::read(&path, Objective::parse);
+            let mut findings = Vec::new();
+            let read = yaml_file::read(&path, |text| {
+                let objective = Objective::parse(text)?;
+                findings.extend(objective.findings().into_iter().map(|finding| {
+                    let error = ParseError {
+                        place: yaml_file::place(text, &finding.field),
+                        message: finding.to_string(),
+                    };
+                    let path = path.clone();
+                    (finding.level, yaml_file::FileError::Wrong { path, error })
+                }));
+                Ok(objective)
+            });
             let objective = read.map_err(FileError::from).and_then(|objective| {
                 match names.get(&objective.name) {
                     Some(other) => Err(FileError::Twice {
@@ -55,7 +71,11 @@ pub fn read_folder(folder: &Path) -> std::io::Result<Vec<Source>> {
                     }
                 }
             });
-            Source { path, objective }
+            Source {
+                path,
+                objective,
+                findings,
+            }
         })
         .collect())
 }

@@ -6,13 +6,16 @@
 #![warn(missing_docs)]
 
 mod duration;
+mod finding;
 mod folder;
 mod objective;
+mod re2;
 mod rules;
 mod selector;
 mod windows;
 
 pub use duration::Duration;
+pub use finding::{Finding, Level};
 pub use folder::{FileError, Source, read_folder};
 pub use objective::{Alerting, Indicator, Objective};
 pub use rules::{Group, Rule, RuleFile};

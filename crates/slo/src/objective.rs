@@ -12,7 +12,13 @@ use crate::windows::{Window, windows};
 use crate::{Duration, Selector};
 
 /// Labels and annotations with this prefix go on to the rules and alerts, without it.
-const PASSED_ON: &str = "pyrra.dev/";
+pub(crate) const PASSED_ON: &str = "pyrra.dev/";
+/// The label of every rule: the objective's name.
+const SLO: &str = "slo";
+/// Words of PromQL that `sum by` does not take for labels, in any case of letters.
+const NO_GROUPING: [&str; 3] = ["inf", "nan", "without"];
+/// Labels that burn-rate alerts get.
+pub(crate) const OF_ALERTS: [&str; 4] = ["severity", "short", "long", "exhaustion"];
 
 /// What is promised.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +77,22 @@ impl Indicator {
         match self {
             Self::Ratio { errors, .. } => errors,
             Self::Latency { success, .. } => success,
+        }
+    }
+
+    /// Where the file has [`Self::total`].
+    pub fn total_field(&self) -> [&'static str; 5] {
+        match self {
+            Self::Ratio { .. } => ["spec", "indicator", "ratio", "total", "metric"],
+            Self::Latency { .. } => ["spec", "indicator", "latency", "total", "metric"],
+        }
+    }
+
+    /// Where the file has [`Self::part`].
+    pub fn part_field(&self) -> [&'static str; 5] {
+        match self {
+            Self::Ratio { .. } => ["spec", "indicator", "ratio", "errors", "metric"],
+            Self::Latency { .. } => ["spec", "indicator", "latency", "success", "metric"],
         }
     }
 
@@ -171,18 +193,18 @@ struct RawIndicator {
 #[serde(deny_unknown_fields, expecting = "the fields errors and total")]
 struct RawRatio {
     errors: Query<Selector>,
-    total: Query<Selector>,
+    total: Query<Total>,
     #[serde(default)]
-    grouping: Vec<Text<LabelName>>,
+    grouping: Vec<Text<Grouping>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the fields success and total")]
 struct RawLatency {
     success: Query<Bucket>,
-    total: Query<Selector>,
+    total: Query<Total>,
     #[serde(default)]
-    grouping: Vec<Text<LabelName>>,
+    grouping: Vec<Text<Grouping>>,
 }
 
 #[derive(Deserialize)]
@@ -237,7 +259,7 @@ impl From<RawAlerting> for Alerting {
     }
 }
 
-fn labels(names: Vec<Text<LabelName>>) -> BTreeSet<String> {
+fn labels(names: Vec<Text<Grouping>>) -> BTreeSet<String> {
     names.into_iter().map(|name| name.0.0).collect()
 }
 
@@ -257,7 +279,10 @@ impl FromText for Key {
 
     fn from_text(text: &str) -> Result<Self, String> {
         if let Some(label) = text.strip_prefix(PASSED_ON) {
-            LabelName::from_text(label)?;
+            label_name(label)?;
+            if label == SLO {
+                return Err(set_by_the_objective(text));
+            }
         }
         Ok(Self(text.to_owned()))
     }
@@ -356,7 +381,31 @@ impl FromText for Selector {
     const EXPECTED: &'static str = "a metric such as http_requests_total{job=\"users\"}";
 
     fn from_text(text: &str) -> Result<Self, String> {
-        Self::from_str(text).map_err(|error| error.to_string())
+        let selector = Self::from_str(text).map_err(|error| error.to_string())?;
+        for matcher in &selector.matchers {
+            if matcher.label == SLO {
+                return Err(set_by_the_objective(matcher));
+            }
+            can_group(&matcher.label)?;
+        }
+        Ok(selector)
+    }
+}
+
+/// A selector that counts all. What its labels are equal to becomes labels of the alerts.
+struct Total(Selector);
+
+impl FromText for Total {
+    const EXPECTED: &'static str = Selector::EXPECTED;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let selector = Selector::from_text(text)?;
+        for matcher in &selector.matchers {
+            if matcher.operator == crate::Operator::Equal {
+                Plain::from_text(&matcher.value)?;
+            }
+        }
+        Ok(Self(selector))
     }
 }
 
@@ -371,7 +420,8 @@ impl FromText for Bucket {
         let bound = selector.matchers.iter().find(|each| each.label == "le");
         match bound {
             Some(le)
-                if le.operator == crate::Operator::Equal && le.value.parse::<f64>().is_ok() =>
+                if le.operator == crate::Operator::Equal
+                    && le.value.parse().is_ok_and(|bound: f64| !bound.is_nan()) =>
             {
                 Ok(Self(selector))
             }
@@ -386,20 +436,48 @@ impl FromText for Bucket {
     }
 }
 
-struct LabelName(String);
+/// A label that alerts are told apart by.
+struct Grouping(String);
 
-impl FromText for LabelName {
+impl FromText for Grouping {
     const EXPECTED: &'static str = "a label's name";
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let good = text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
-            && text.bytes().next().is_some_and(|c| !c.is_ascii_digit());
-        if good {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(format!("expected a label's name, found {text:?}"))
+        label_name(text)?;
+        can_group(text)?;
+        if text == SLO || text == "alertname" || OF_ALERTS.contains(&text) {
+            return Err(format!(
+                "expected a label that the rules do not set themselves, found {text:?}"
+            ));
         }
+        Ok(Self(text.to_owned()))
     }
+}
+
+fn label_name(text: &str) -> Result<(), String> {
+    let good = text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
+        && text.bytes().next().is_some_and(|c| !c.is_ascii_digit())
+        && text != "__name__";
+    if good {
+        Ok(())
+    } else {
+        Err(format!("expected a label's name, found {text:?}"))
+    }
+}
+
+fn can_group(label: &str) -> Result<(), String> {
+    if NO_GROUPING.contains(&label.to_ascii_lowercase().as_str()) {
+        return Err(format!(
+            "expected another label than {label}, which rules cannot group by: it is a word of PromQL"
+        ));
+    }
+    Ok(())
+}
+
+fn set_by_the_objective(what: impl fmt::Display) -> String {
+    format!(
+        "expected another label than `slo`, which the rules set to the objective's name, found {what}"
+    )
 }
 
 /// A field that Pyrra knows and no rules are made for here.
@@ -431,7 +509,7 @@ impl Check for RawIndicator {
             (Some(Checked(ratio)), None) => Ok(ratio),
             (None, Some(latency)) => Ok(Indicator::Latency {
                 success: latency.success.metric.0.0,
-                total: latency.total.metric.0,
+                total: latency.total.metric.0.0,
                 grouping: labels(latency.grouping),
             }),
             (None, None) => Err("expected `ratio` or `latency`, found neither".to_owned()),
@@ -444,14 +522,16 @@ impl Check for RawRatio {
     type Into = Indicator;
 
     fn check(self) -> Result<Indicator, String> {
-        if self.errors.metric.0 == self.total.metric.0 {
+        let (errors, total) = (self.errors.metric.0, self.total.metric.0.0);
+        // In whatever order their labels are written.
+        if errors.to_string() == total.to_string() {
             return Err(
                 "expected `errors` to be a part of `total`, found the same metric twice".to_owned(),
             );
         }
         Ok(Indicator::Ratio {
-            errors: self.errors.metric.0,
-            total: self.total.metric.0,
+            errors,
+            total,
             grouping: labels(self.grouping),
         })
     }

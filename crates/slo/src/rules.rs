@@ -249,7 +249,7 @@ impl Objective {
         format!("{name}:burnrate{window}")
     }
 
-    fn increase_name(&self, of: &Selector) -> String {
+    pub(crate) fn increase_name(&self, of: &Selector) -> String {
         let mut name = of.name.as_str();
         for suffix in ["_total", "_count", "_bucket"] {
             name = name.strip_suffix(suffix).unwrap_or(name);
@@ -277,13 +277,23 @@ impl Objective {
         grouping
     }
 
+    /// The labels that tell recorded increases apart.
+    pub(crate) fn recorded_labels(&self) -> BTreeSet<String> {
+        let mut labels = self.increase_grouping();
+        labels.extend(self.rule_labels().into_keys());
+        if let Indicator::Latency { .. } = self.indicator {
+            labels.insert("le".to_owned());
+        }
+        labels
+    }
+
     fn labels_of_all(&self) -> Labels {
         let mut labels = Labels::from([("slo".to_owned(), self.name.clone())]);
         labels.extend(self.labels.clone());
         labels
     }
 
-    fn equal_matchers(&self) -> impl Iterator<Item = &Matcher> {
+    pub(crate) fn equal_matchers(&self) -> impl Iterator<Item = &Matcher> {
         let matchers = &self.indicator.total().matchers;
         matchers
             .iter()
@@ -317,7 +327,7 @@ impl Objective {
 
     /// A metric that is absent counts as nothing but errors: the time until the most urgent
     /// alert would fire then.
-    fn absent_wait(&self) -> Duration {
+    pub(crate) fn absent_wait(&self) -> Duration {
         let [urgent, ..] = self.windows();
         let threshold = f64::from(urgent.factor) * (1.0 - self.target);
         let exceeded = Duration::from_secs((threshold * urgent.long.as_secs() as f64) as u64);

@@ -1,8 +1,23 @@
 //! An instant vector selector: a metric's name and what its labels must be. It is the only part
 //! of PromQL that the format holds, so no parser of the whole language is brought in for it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+
+use crate::re2;
+
+/// Words of PromQL that name no metric, in any case of letters.
+const RESERVED: [&str; 8] = [
+    "atan2",
+    "bool",
+    "group_left",
+    "group_right",
+    "ignoring",
+    "inf",
+    "nan",
+    "on",
+];
 
 /// `name{label="value",...}`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +126,7 @@ impl fmt::Display for Selector {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at character {at} of the metric, found {found}")]
 pub struct NotASelector {
-    expected: &'static str,
+    expected: Cow<'static, str>,
     at: usize,
     found: String,
 }
@@ -122,9 +137,14 @@ impl FromStr for Selector {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut reader = Reader { text, at: 0 };
         reader.space();
+        let begin = reader.at;
         let name = reader
             .word(|c| c == ':')
             .ok_or_else(|| reader.expected("a metric's name"))?;
+        if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
+            reader.at = begin;
+            return Err(reader.expected("a metric's name (this is a word of PromQL)"));
+        }
         reader.space();
         let mut matchers = Vec::new();
         if reader.eat("{") {
@@ -159,8 +179,17 @@ impl<'a> Reader<'a> {
         &self.text[self.at..]
     }
 
+    /// White space, and comments, which end with their line.
     fn space(&mut self) {
-        self.at = self.text.len() - self.rest().trim_start().len();
+        let mut rest = self.rest();
+        loop {
+            rest = rest.trim_start_matches([' ', '\t', '\n', '\r']);
+            if !rest.starts_with('#') {
+                break;
+            }
+            rest = rest.find('\n').map_or("", |end| &rest[end..]);
+        }
+        self.at = self.text.len() - rest.len();
     }
 
     fn eat(&mut self, token: &str) -> bool {
@@ -186,9 +215,14 @@ impl<'a> Reader<'a> {
     }
 
     fn matcher(&mut self) -> Result<Matcher, NotASelector> {
+        let begin = self.at;
         let label = self
             .word(|_| false)
             .ok_or_else(|| self.expected("a label's name"))?;
+        if label == "__name__" {
+            self.at = begin;
+            return Err(self.expected("another label (the metric's name stands before the braces)"));
+        }
         self.space();
         let operator = Operator::ALL
             .into_iter()
@@ -197,10 +231,12 @@ impl<'a> Reader<'a> {
         self.space();
         let begin = self.at;
         let value = self.quoted()?;
-        // Prometheus refuses to start with a wrong one; its dialect is nearly this one.
-        if operator.is_regex() && regex_syntax::parse(&value).is_err() {
+        // Prometheus does not start with a wrong one.
+        if operator.is_regex()
+            && let Err(why) = re2::check(&value)
+        {
             self.at = begin;
-            return Err(self.expected("a regular expression"));
+            return Err(self.expected(format!("a regular expression of RE2 ({why})")));
         }
         Ok(Matcher {
             label,
@@ -211,35 +247,40 @@ impl<'a> Reader<'a> {
 
     fn quoted(&mut self) -> Result<String, NotASelector> {
         let rest = self.rest();
-        let mut chars = rest.char_indices();
-        let quote = match chars.next() {
-            Some((_, quote @ ('"' | '\'' | '`'))) => quote,
+        let quote = match rest.chars().next() {
+            Some(quote @ ('"' | '\'' | '`')) => quote,
             _ => return Err(self.expected("a value in quotes")),
         };
+        let raw = quote == '`';
         let mut value = String::new();
-        while let Some((at, c)) = chars.next() {
-            if c == quote {
-                self.at += at + 1;
-                return Ok(value);
-            }
-            if c != '\\' || quote == '`' {
-                value.push(c);
-                continue;
-            }
-            match chars.next() {
-                Some((_, c @ ('\\' | '"' | '\''))) => value.push(c),
-                Some((_, 'n')) => value.push('\n'),
-                Some((_, 't')) => value.push('\t'),
-                _ => {
-                    self.at += at;
-                    return Err(self.expected("one of the escapes \\\\ \\\" \\' \\n \\t"));
+        let mut at = 1;
+        while let Some(c) = rest[at..].chars().next() {
+            let (c, length) = match c {
+                c if c == quote => {
+                    self.at += at + 1;
+                    return Ok(value);
                 }
-            }
+                '\\' if !raw => match unescape(&rest[at + 1..], quote) {
+                    Some((c, length)) => (c, 1 + length),
+                    None => {
+                        self.at += at;
+                        return Err(self.expected("an escape of PromQL such as \\\\ \\\" \\n \\t"));
+                    }
+                },
+                '\n' if !raw => break,
+                char::REPLACEMENT_CHARACTER => {
+                    self.at += at;
+                    return Err(self.expected("a character that is known"));
+                }
+                c => (c, c.len_utf8()),
+            };
+            value.push(c);
+            at += length;
         }
         Err(self.expected("a closing quote"))
     }
 
-    fn expected(&self, expected: &'static str) -> NotASelector {
+    fn expected(&self, expected: impl Into<Cow<'static, str>>) -> NotASelector {
         let rest = self.rest();
         let found = if rest.is_empty() {
             "its end".to_owned()
@@ -247,11 +288,44 @@ impl<'a> Reader<'a> {
             format!("{:?}", rest.chars().take(20).collect::<String>())
         };
         NotASelector {
-            expected,
+            expected: expected.into(),
             at: self.text[..self.at].chars().count() + 1,
             found,
         }
     }
+}
+
+/// The character that is written so after a backslash, and how long that is.
+fn unescape(text: &str, quote: char) -> Option<(char, usize)> {
+    let number = |digits: std::ops::Range<usize>, radix, most| {
+        let length = digits.end;
+        let digits = text.get(digits)?;
+        // A sign would be read as well.
+        let code = digits
+            .chars()
+            .all(|c| c.is_digit(radix))
+            .then_some(digits)?;
+        let code = u32::from_str_radix(code, radix).ok()?;
+        let c = char::from_u32(code).filter(|c| *c <= most && *c != char::REPLACEMENT_CHARACTER)?;
+        Some((c, length))
+    };
+    Some(match text.chars().next()? {
+        'a' => ('\x07', 1),
+        'b' => ('\x08', 1),
+        'f' => ('\x0c', 1),
+        'n' => ('\n', 1),
+        'r' => ('\r', 1),
+        't' => ('\t', 1),
+        'v' => ('\x0b', 1),
+        '\\' => ('\\', 1),
+        c if c == quote => (c, 1),
+        // A single byte: what is not ASCII would be no character.
+        'x' => number(1..3, 16, '\x7f')?,
+        '0'..='7' => number(0..3, 8, '\x7f')?,
+        'u' => number(1..5, 16, char::MAX)?,
+        'U' => number(1..9, 16, char::MAX)?,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -266,8 +340,15 @@ mod tests {
             selector.to_string(),
             r#"m:x{code!~"5..",job="users",le="1.0",path=~"\\d+"}"#
         );
-        let plain: Selector = "up{}".parse().unwrap();
+        let plain: Selector = "up # it\n{#}\n}".parse().unwrap();
         assert_eq!(plain.to_string(), "up");
+        let route: Selector = "up{route=~\"/user/{name}\",a='\\x41\\102\\u0043\\U0001F600\\'\\r'}"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            route.to_string(),
+            "up{a=\"ABC\u{1f600}'\r\",route=~\"/user/{name}\"}"
+        );
         let quoted: Selector = r#"up{a="\"\\\n"}"#.parse().unwrap();
         assert_eq!(quoted.to_string(), r#"up{a="\"\\\n"}"#);
     }
@@ -295,7 +376,36 @@ mod tests {
             ("up{job=\"x\" a=\"y\"}", "`,` or `}` at character 12"),
             (
                 "up{job=\"\\d\"}",
-                "one of the escapes \\\\ \\\" \\' \\n \\t at character 9",
+                "an escape of PromQL such as \\\\ \\\" \\n \\t at character 9",
+            ),
+            ("up{job=\"\\'\"}", "an escape of PromQL"),
+            ("up{job=\"\\xFF\"}", "an escape of PromQL"),
+            ("up{job=\"\\ud800\"}", "an escape of PromQL"),
+            ("up{job=\"\\u+041\"}", "an escape of PromQL"),
+            ("up{job=\"a\nb\"}", "a closing quote at character 8"),
+            (
+                "up{job=\"\u{fffd}\"}",
+                "a character that is known at character 9",
+            ),
+            (
+                "up\u{a0}{}",
+                "the end (one metric with labels, no expression) at character 3",
+            ),
+            (
+                "NaN{}",
+                "a metric's name (this is a word of PromQL) at character 1",
+            ),
+            (
+                "up{a=\"\",__name__!=\"x\"}",
+                "another label (the metric's name stands before the braces) at character 9",
+            ),
+            (
+                "up{job=~\"(?x)\"}",
+                "a regular expression of RE2 (`(?x` expected a group or one of the flags i, m, s, U) at character 9 of the metric, found \"\\\"(?x)\\\"}\"",
+            ),
+            (
+                "up{job=~'\\\\u0041'}",
+                "a regular expression of RE2 (`\\u` is no escape of RE2) at character 9",
             ),
             (
                 "up offset 5m",

@@ -76,6 +76,12 @@ fn metrics() {
         "12:17: spec.indicator.latency.success.metric: expected le to be a number, such as le=\"1.0\", found le=~\"1.*\"",
     );
     says(
+        GOOD,
+        "le=\"1.0\"",
+        "le=\"NaN\"",
+        "12:17: spec.indicator.latency.success.metric: expected le to be a number, such as le=\"1.0\", found le=\"NaN\"",
+    );
+    says(
         RATIO,
         "metric: http",
         "metric: 5http",
@@ -95,6 +101,12 @@ fn fields_that_must_go_together() {
         RATIO,
         ",http_response_status_code=~\"5..\"",
         "",
+        "11:7: spec.indicator.ratio: expected `errors` to be a part of `total`, found the same metric twice",
+    );
+    says(
+        RATIO,
+        "{job=\"users\",http_route!=\"/metrics\",http_response_status_code=~\"5..\"}",
+        "{http_route!=\"/metrics\", job='users'}",
         "11:7: spec.indicator.ratio: expected `errors` to be a part of `total`, found the same metric twice",
     );
     let both = "    ratio:\n      errors: {metric: a}\n      total: {metric: b}\n    latency:\n";
@@ -156,6 +168,77 @@ fn what_prometheus_would_not_load() {
         "  labels: {pyrra.dev/my-team: x}\n",
         "5:12: metadata.labels: expected a label's name, found \"my-team\"",
     );
+    says(
+        GOOD,
+        "  namespace: monitoring\n",
+        "  labels: {pyrra.dev/__name__: x}\n",
+        "5:12: metadata.labels: expected a label's name, found \"__name__\"",
+    );
+    says(
+        GOOD,
+        "    latency:\n",
+        "    latency:\n      grouping: [__name__]\n",
+        "11:18: spec.indicator.latency.grouping[0]: expected a label's name, found \"__name__\"",
+    );
+    says(
+        RATIO,
+        "http_response_status_code=~",
+        "Inf=~",
+        "12:17: spec.indicator.ratio.errors.metric: expected another label than Inf, which rules cannot group by: it is a word of PromQL",
+    );
+    says(
+        GOOD,
+        "    latency:\n",
+        "    latency:\n      grouping: [without]\n",
+        "11:18: spec.indicator.latency.grouping[0]: expected another label than without, which rules cannot group by: it is a word of PromQL",
+    );
+    // It becomes a label of the alerts.
+    says(
+        RATIO,
+        "seconds_count{job=\"users\",http_route!=\"/metrics\"}",
+        "seconds_count{job=\"{{users\"}",
+        "14:17: spec.indicator.ratio.total.metric: expected plain text, without {{ }}, found \"{{users\"",
+    );
+    says(
+        RATIO,
+        "=~\"5..\"",
+        "=~'(?x)5..'",
+        "12:17: spec.indicator.ratio.errors.metric: expected a regular expression of RE2 (`(?x` expected a group or one of the flags i, m, s, U) at character 106 of the metric, found \"'(?x)5..'}\"",
+    );
+}
+
+#[test]
+fn labels_that_the_rules_set_themselves() {
+    let other = "expected another label than `slo`, which the rules set to the objective's name";
+    says(
+        RATIO,
+        "metric: http_server_request_duration_seconds_count{job=\"users\"",
+        "metric: http_server_request_duration_seconds_count{slo=~\"u.*\"",
+        &format!("12:17: spec.indicator.ratio.errors.metric: {other}, found slo=~\"u.*\""),
+    );
+    says(
+        RATIO,
+        "  namespace: monitoring\n",
+        "  labels: {pyrra.dev/slo: x}\n",
+        &format!("5:12: metadata.labels: {other}, found pyrra.dev/slo"),
+    );
+    for label in [
+        "slo",
+        "severity",
+        "short",
+        "long",
+        "exhaustion",
+        "alertname",
+    ] {
+        says(
+            RATIO,
+            "    ratio:\n",
+            &format!("    ratio:\n      grouping: [{label}]\n"),
+            &format!(
+                "11:18: spec.indicator.ratio.grouping[0]: expected a label that the rules do not set themselves, found \"{label}\""
+            ),
+        );
+    }
 }
 
 #[test]

@@ -4,9 +4,11 @@
 mod checked;
 mod error;
 mod folder;
+mod place;
 mod text;
 
 pub use checked::{Check, Checked};
 pub use error::{FileError, ParseError};
 pub use folder::{files, read};
+pub use place::place;
 pub use text::{FromText, Text};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use proof::flags::{self, Flags, OFF};
-use proof::scenario::{self, Broken, FileError, Hold, Outcome, Phase, Place, Report, Scenario};
+use proof::scenario::{self, Broken, Hold, Outcome, Phase, Place, Report, Scenario, Source};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -74,6 +74,8 @@ pub(crate) struct View {
     pub(crate) broken: bool,
     /// Names of scenarios that cannot be run from here, and why.
     pub(crate) cannot: BTreeMap<String, String>,
+    /// Files that are no scenarios, and why.
+    pub(crate) faults: Vec<String>,
 }
 
 impl Desk {
@@ -99,12 +101,9 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn scenarios(&self) -> Result<Vec<Scenario>, String> {
-        let sources = scenario::read_folder(&self.folder)
-            .map_err(|error| format!("{}: {error}", self.folder.display()))?;
-        let read: Result<Vec<Scenario>, FileError> =
-            sources.into_iter().map(|source| source.scenario).collect();
-        read.map_err(|error| error.to_string())
+    fn sources(&self) -> Result<Vec<Source>, String> {
+        scenario::read_folder(&self.folder)
+            .map_err(|error| format!("{}: {error}", self.folder.display()))
     }
 
     /// Why it cannot be run from here.
@@ -124,7 +123,13 @@ impl Desk {
     }
 
     pub(crate) fn look(&self) -> Result<View, String> {
-        let scenarios = self.scenarios()?;
+        let (mut scenarios, mut faults) = (Vec::new(), Vec::new());
+        for source in self.sources()? {
+            match source.scenario {
+                Ok(scenario) => scenarios.push(scenario),
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
         let cannot = scenarios
             .iter()
             .filter_map(|scenario| Some((scenario.name.clone(), self.cannot(scenario)?)))
@@ -140,6 +145,7 @@ impl Desk {
             running,
             broken: !running && record.is_some_and(|record| !record.healed),
             cannot,
+            faults,
         })
     }
 
@@ -149,9 +155,10 @@ impl Desk {
         name: &str,
         hold: Option<Duration>,
     ) -> Result<(), String> {
-        let scenarios = self.scenarios()?;
-        let scenario = scenarios.into_iter().find(|each| each.name == name);
-        let scenario = scenario.ok_or_else(|| format!("There is no scenario `{name}`."))?;
+        let mut sources = self.sources()?.into_iter();
+        let source = sources.find(|each| each.name == name);
+        let source = source.ok_or_else(|| format!("There is no scenario `{name}`."))?;
+        let scenario = source.scenario.map_err(|error| error.to_string())?;
         if let Some(why) = self.cannot(&scenario) {
             return Err(why);
         }

@@ -415,10 +415,13 @@ async fn a_wrong_profile_is_refused_before_anybody_is_asked() {
     );
 }
 
-/// A command line that knows one incident.
+/// A command line that knows one incident, beside a file that is none.
 const PROGRAM: &str = r#"#!/bin/sh
 case "$*" in
-  "scenario list --json") echo '[{"name": "slow-query"}]' ;;
+  "scenario list --json")
+    echo '[{"name": "slow-query"}]'
+    echo 'error: /x/bad.yaml:1:1: missing field `title`' >&2
+    exit 1 ;;
   "scenario run slow-query") sleep 5 ;;
   "scenario run slow-query --hold=15m") sleep 5 ;;
   "scenario release") echo released ;;
@@ -444,7 +447,7 @@ async fn incidents_are_the_command_line_s() {
     assert_eq!(
         view,
         json!({"scenarios": [{"name": "slow-query"}], "report": null, "running": false,
-            "broken": false, "cannot": {}})
+            "broken": false, "cannot": {}, "faults": ["/x/bad.yaml:1:1: missing field `title`"]})
     );
     // A run whose process is gone, and which healed nothing.
     let record = json!({"process": {"pid": 1, "start": 1}, "healed": false,
@@ -515,6 +518,32 @@ async fn with_a_desk() -> (Console, std::path::PathBuf, TempDir) {
 fn variant(file: &Path, flag: &str) -> Value {
     let flags: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     flags["flags"][flag]["defaultVariant"].clone()
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_incident_leaves_the_others_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = shipped("scenarios/error-burst.yaml");
+    std::fs::copy(good, folder.path().join("error-burst.yaml")).unwrap();
+    write(&folder.path().join("bad.yaml"), "title: 5\n");
+    let console = Console::start_with(|settings| {
+        settings.state_file = None;
+        settings.scenarios = Some(folder.path().to_owned());
+        settings.flags_file = Some(shipped("infra/flags/lab.flagd.json"));
+    })
+    .await;
+    let view: Value = console.get("/api/scenarios").await.json().await.unwrap();
+    assert_eq!(view["scenarios"][0]["name"], "error-burst", "{view:#}");
+    let faults = view["faults"].as_array().unwrap();
+    assert_eq!(faults.len(), 1);
+    assert!(
+        faults[0].as_str().unwrap().contains("bad.yaml:1:8: title"),
+        "{faults:?}"
+    );
+    let run = console.http.post(console.url("/api/scenarios/run/bad"));
+    let (status, detail) = problem(run.send().await.unwrap()).await;
+    assert_eq!(status, 409);
+    assert!(detail.contains("bad.yaml:1:8: title"), "{detail}");
 }
 
 #[tokio::test]

@@ -180,7 +180,7 @@ impl<'a> Stack<'a> {
 
     /// Writes what has to be there before containers start. `left_out` has a reason for each,
     /// `stand_in` is the image that takes the webhook tester's place.
-    pub(crate) fn prepare(
+    pub(crate) async fn prepare(
         &self,
         left_out: &BTreeMap<String, String>,
         stand_in: Option<&str>,
@@ -201,7 +201,8 @@ impl<'a> Stack<'a> {
             return Ok(());
         }
         // In place of those that Pyrra would make.
-        rules::write(&self.lab.paths)?;
+        let promtool = rules::promtool(self.lab).await;
+        rules::write(&self.lab.paths, promtool.as_deref())?;
         let in_place = InPlace {
             rules: self.lab.paths.config("prometheus").join("rules"),
             targets: self.lab.paths.config("compose").join("targets"),

@@ -37,7 +37,7 @@ pub(crate) async fn up(lab: &Lab, offline: bool, json: bool) -> anyhow::Result<E
     if before.is_none() {
         no_conflicts(lab)?;
     }
-    rules::warn(lab);
+    rules::warn(lab).await;
     let services = stack.services().await?;
     let left_out = if offline {
         let missing = images::missing(lab, &stack, &services).await;
@@ -62,7 +62,7 @@ pub(crate) async fn up(lab: &Lab, offline: bool, json: bool) -> anyhow::Result<E
     } else {
         None
     };
-    stack.prepare(&left_out, stand_in.as_deref())?;
+    stack.prepare(&left_out, stand_in.as_deref()).await?;
     if let Some(image) = &stand_in {
         lab.printer.warn(format_args!(
             "{image} takes the place of the webhook tester"

@@ -217,6 +217,8 @@ pub(crate) struct Launch {
     pub(crate) inputs: Vec<PathBuf>,
     /// The port that two instances can share: a new one is started before the old one is stopped.
     pub(crate) shared: Option<u16>,
+    /// What of its configuration is left out, and why.
+    pub(crate) notice: Option<String>,
 }
 
 pub(crate) struct Before {
@@ -237,6 +239,7 @@ impl Launch {
             run,
             inputs: Vec::new(),
             shared: None,
+            notice: None,
         }
     }
 

@@ -1,17 +1,23 @@
 //! Prometheus' rules: those of `infra/prometheus/rules`, and those made from the objectives in
 //! `slo/`. They are loaded without a restart whenever a file of either folder changes, as Pyrra
-//! does in the compose stack: who edits an objective sees what it does, and has nothing to type.
+//! does in the compose stack: an edit of an objective takes effect when it is saved.
+//!
+//! One file that Prometheus refuses keeps it from starting, and from loading any other. So promtool
+//! looks at each where it is at hand, and a faulty file is left out.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use sha2::{Digest, Sha256};
-use slo::{FileError, read_folder};
+use slo::read_folder;
 use tokio::sync::{Notify, mpsc};
 
 use crate::Lab;
+use crate::native::components;
+use crate::native::provision::{self, Look};
 use crate::paths::Paths;
 use crate::settings::Port;
 use crate::state::write_atomically;
@@ -24,46 +30,52 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What was written for Prometheus.
 pub(crate) struct Rules {
     /// How many objectives have rules now.
-    pub(crate) objectives: usize,
-    /// Files that have none, or those of an earlier state.
-    pub(crate) wrong: Vec<FileError>,
+    objectives: usize,
+    /// Each faulty file, which has no rules or those of an earlier state, and why.
+    pub(crate) faults: Vec<String>,
     /// Changes with what Prometheus would load.
     digest: String,
 }
 
-/// Writes the rules of both folders. A file of `slo/` that is wrong leaves the others alone, and
-/// the rules that were made from it before stay: better a page too many than a silent service.
-pub(crate) fn write(paths: &Paths) -> anyhow::Result<Rules> {
+impl Rules {
+    /// What the status says of them.
+    pub(crate) fn notice(&self) -> Option<String> {
+        let first = self.faults.first()?;
+        Some(match self.faults.len() - 1 {
+            0 => first.clone(),
+            more => format!("{first}; and {more} more, which `./lab slo check` names"),
+        })
+    }
+}
+
+/// A file that Prometheus is to load.
+struct File {
+    source: PathBuf,
+    name: String,
+    is_objective: bool,
+    /// Its rules, or why it has none.
+    rules: Result<Vec<u8>, String>,
+}
+
+/// Writes the rules of both folders. A file that is faulty leaves the others alone, and the rules
+/// that were made from it before stay: better a page too many than a silent service.
+pub(crate) fn write(paths: &Paths, promtool: Option<&Path>) -> anyhow::Result<Rules> {
     let to = paths.config("prometheus").join("rules");
     let mut content: Vec<(PathBuf, Vec<u8>)> = Vec::new();
-    for path in yaml_files(&paths.infra("prometheus").join("rules"))? {
-        let text =
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        content.push((to.join(path.file_name().unwrap_or_default()), text));
-    }
     let mut objectives = 0;
-    let mut wrong = Vec::new();
-    let folder = paths.slo();
-    let sources = if folder.is_dir() {
-        read_folder(&folder).with_context(|| format!("cannot read {}", folder.display()))?
-    } else {
-        Vec::new()
-    };
-    for source in sources {
-        let name = source
-            .path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy();
-        let target = to.join(format!("slo-{name}.yaml"));
-        match source.objective {
-            Ok(objective) => {
-                objectives += 1;
-                content.push((target, objective.rules().to_yaml().into_bytes()));
+    let mut faults = Vec::new();
+    for file in read(paths, promtool)? {
+        let target = to.join(&file.name);
+        match file.rules {
+            Ok(rules) => {
+                objectives += usize::from(file.is_objective);
+                content.push((target, rules));
             }
-            Err(error) => {
-                wrong.push(error);
-                if let Ok(before) = std::fs::read(&target) {
+            Err(why) => {
+                faults.push(why);
+                // Another version of Prometheus may have taken them.
+                let is_good = promtool.is_none_or(|tool| refused(tool, &[&target]).is_none());
+                if is_good && let Ok(before) = std::fs::read(&target) {
                     content.push((target, before));
                 }
             }
@@ -89,23 +101,123 @@ pub(crate) fn write(paths: &Paths) -> anyhow::Result<Rules> {
     }
     Ok(Rules {
         objectives,
-        wrong,
+        faults,
         digest: format!("{:x}", digest.finalize()),
     })
 }
 
-/// Tells whoever starts the lab what is wrong in `slo/`.
-pub(crate) fn warn(lab: &Lab) {
-    let Ok(sources) = read_folder(&lab.paths.slo()) else {
-        return;
+/// Each faulty file of both folders, and why.
+pub(crate) fn faults(paths: &Paths, promtool: Option<&Path>) -> anyhow::Result<Vec<String>> {
+    let files = read(paths, promtool)?.into_iter();
+    Ok(files.filter_map(|file| file.rules.err()).collect())
+}
+
+fn read(paths: &Paths, promtool: Option<&Path>) -> anyhow::Result<Vec<File>> {
+    let mut files = Vec::new();
+    for source in yaml_files(&paths.infra("prometheus").join("rules"))? {
+        let name = source.file_name().unwrap_or_default().to_string_lossy();
+        files.push(File {
+            name: name.into_owned(),
+            is_objective: false,
+            rules: std::fs::read(&source)
+                .map_err(|error| format!("{}: cannot be read: {error}", source.display())),
+            source,
+        });
+    }
+    let folder = paths.slo();
+    let sources = if folder.is_dir() {
+        read_folder(&folder).with_context(|| format!("cannot read {}", folder.display()))?
+    } else {
+        Vec::new()
     };
-    for error in sources
-        .into_iter()
-        .filter_map(|source| source.objective.err())
-    {
-        lab.printer.warn(format_args!(
-            "{error}\n  no new rules are made from it, those that were made before stay; `./lab slo check` looks again"
-        ));
+    files.extend(sources.into_iter().map(|source| {
+        let name = source.path.file_name().unwrap_or_default();
+        File {
+            name: format!("slo-{}", name.to_string_lossy()),
+            is_objective: true,
+            rules: match source.objective {
+                Ok(objective) => Ok(objective.rules().to_yaml().into_bytes()),
+                Err(error) => Err(error.to_string()),
+            },
+            source: source.path,
+        }
+    }));
+    if let Some(promtool) = promtool {
+        check(paths, promtool, &mut files)?;
+    }
+    Ok(files)
+}
+
+/// Has promtool look at all, and at each alone where it refuses one.
+fn check(paths: &Paths, promtool: &Path, files: &mut [File]) -> anyhow::Result<()> {
+    // `up` and the supervisor may look at the same time.
+    let place = paths.config(&format!("rules-check-{}", std::process::id()));
+    std::fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+    let mut copies = Vec::new();
+    for file in files.iter_mut() {
+        if let Ok(rules) = &file.rules {
+            let copy = place.join(&file.name);
+            std::fs::write(&copy, rules)
+                .with_context(|| format!("cannot write {}", copy.display()))?;
+            copies.push((copy, file));
+        }
+    }
+    let all: Vec<&Path> = copies.iter().map(|(copy, _)| copy.as_path()).collect();
+    if !all.is_empty() && refused(promtool, &all).is_some() {
+        for (copy, file) in copies {
+            if let Some(why) = refused(promtool, &[&copy]) {
+                file.rules = Err(format!(
+                    "{}: Prometheus would not load its rules: {why}",
+                    file.source.display()
+                ));
+            }
+        }
+    }
+    std::fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))
+}
+
+/// What promtool says against files of rules. One that does not run says nothing.
+fn refused(promtool: &Path, files: &[&Path]) -> Option<String> {
+    let output = Command::new(promtool)
+        .args(["check", "rules"])
+        .args(files)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    if output.status.code() != Some(1) {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let said = text.lines().find(|line| {
+        let line = line.trim();
+        !line.is_empty() && line != "FAILED:"
+    });
+    let said = said.unwrap_or("promtool does not say why").trim();
+    let path = files.first()?.display().to_string();
+    let said = said.strip_prefix(&path).unwrap_or(said);
+    Some(said.trim_start_matches([':', ' ']).to_owned())
+}
+
+/// promtool, where it is at hand: beside Prometheus.
+pub(crate) async fn promtool(lab: &Lab) -> Option<PathBuf> {
+    match provision::look(lab, components::by_name("prometheus")?).await {
+        Look::Found(found) => provision::beside(&found, "promtool"),
+        _ => provision::on_path("promtool"),
+    }
+}
+
+/// Tells at a start which files of rules are faulty.
+pub(crate) async fn warn(lab: &Lab) {
+    let promtool = promtool(lab).await;
+    match faults(&lab.paths, promtool.as_deref()) {
+        Ok(faults) => {
+            for fault in faults {
+                lab.printer.warn(format_args!(
+                    "{fault}\n  no new rules are made from it, those that were made before stay; `./lab slo check` looks again"
+                ));
+            }
+        }
+        Err(error) => lab.printer.warn(format_args!("{error:#}")),
     }
 }
 
@@ -119,6 +231,7 @@ pub(crate) async fn keep(
 ) {
     let (changes, mut changed) = mpsc::unbounded_channel();
     let mut loaded = None;
+    let mut noticed = false;
     loop {
         // Anew each time: a folder may have been replaced by another of its name.
         let watcher = watch(&lab.paths, &changes);
@@ -127,11 +240,13 @@ pub(crate) async fn keep(
                 "slo: changes are not noticed: {error}; `./lab up` looks again"
             ));
         }
-        match write(&lab.paths) {
+        let promtool = promtool(lab).await;
+        match write(&lab.paths, promtool.as_deref()) {
             Ok(rules) => {
-                for error in &rules.wrong {
-                    say(&format!("slo: {error}"));
+                for fault in &rules.faults {
+                    say(&format!("slo: {fault}"));
                 }
+                let mut problem = rules.notice();
                 // The first time Prometheus reads them by itself.
                 if loaded
                     .as_ref()
@@ -145,7 +260,12 @@ pub(crate) async fn keep(
                         )),
                         Err(why) => say(&format!("slo: {why}")),
                     }
-                    notice(result.err());
+                    problem = result.err().or(problem);
+                }
+                // What others have to say of Prometheus stays.
+                if problem.is_some() || noticed {
+                    noticed = problem.is_some();
+                    notice(problem);
                 }
                 loaded = Some(rules.digest);
             }
@@ -202,19 +322,7 @@ pub(crate) fn yaml_files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !directory.is_dir() {
         return Ok(Vec::new());
     }
-    let mut files = std::fs::read_dir(directory)
-        .and_then(|entries| {
-            entries
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect::<Result<Vec<_>, _>>()
-        })
-        .with_context(|| format!("cannot read {}", directory.display()))?;
-    files.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "yml" || extension == "yaml")
-    });
-    files.sort();
-    Ok(files)
+    yaml_file::files(directory).with_context(|| format!("cannot read {}", directory.display()))
 }
 
 #[cfg(test)]
@@ -223,43 +331,147 @@ mod tests {
 
     const GOOD: &str = include_str!("../../../../slo/users-availability.yaml");
 
-    #[test]
-    fn a_wrong_file_keeps_its_rules_and_leaves_the_others_alone() {
-        let directory = tempfile::tempdir().unwrap();
+    /// A checkout with one file of rules and one objective.
+    fn checkout(directory: &Path) -> Paths {
         let paths = Paths {
-            root: directory.path().join("root"),
-            state: directory.path().join("state"),
-            cache: directory.path().join("cache"),
+            root: directory.join("root"),
+            state: directory.join("state"),
+            cache: directory.join("cache"),
         };
         let rules = paths.infra("prometheus").join("rules");
         std::fs::create_dir_all(&rules).unwrap();
         std::fs::create_dir_all(paths.slo()).unwrap();
         std::fs::write(rules.join("services.yml"), "groups: []\n").unwrap();
-        let file = paths.slo().join("users.yaml");
-        std::fs::write(&file, GOOD).unwrap();
-        let written = |name: &str| {
-            std::fs::read_to_string(paths.config("prometheus").join("rules").join(name)).ok()
-        };
+        std::fs::write(paths.slo().join("users.yaml"), GOOD).unwrap();
+        paths
+    }
 
-        let first = write(&paths).unwrap();
-        assert_eq!((first.objectives, first.wrong.len()), (1, 0));
-        assert_eq!(written("services.yml").unwrap(), "groups: []\n");
-        let good = written("slo-users.yaml").unwrap();
+    fn written(paths: &Paths, name: &str) -> Option<String> {
+        let rules = paths.config("prometheus").join("rules");
+        std::fs::read_to_string(rules.join(name)).ok()
+    }
+
+    #[test]
+    fn a_wrong_file_keeps_its_rules_and_leaves_the_others_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = checkout(directory.path());
+        let file = paths.slo().join("users.yaml");
+        // Neither is a file: an editor's lock, and a folder of that name.
+        std::os::unix::fs::symlink("nowhere", paths.slo().join(".#users.yaml")).unwrap();
+        let rules = paths.infra("prometheus").join("rules");
+        std::fs::create_dir(rules.join("old.yml")).unwrap();
+
+        let first = write(&paths, None).unwrap();
+        assert_eq!((first.objectives, &first.faults[..]), (1, &[][..]));
+        assert_eq!(written(&paths, "services.yml").unwrap(), "groups: []\n");
+        let good = written(&paths, "slo-users.yaml").unwrap();
         assert!(good.contains("users-availability-increase"), "{good}");
 
         std::fs::write(&file, GOOD.replace("1w", "one week")).unwrap();
         std::fs::write(paths.slo().join("new.yaml"), "spec: 1\n").unwrap();
-        let second = write(&paths).unwrap();
-        assert_eq!((second.objectives, second.wrong.len()), (0, 2));
+        std::fs::write(paths.slo().join("no.yaml"), "spec: [\n").unwrap();
+        let second = write(&paths, None).unwrap();
+        assert_eq!((second.objectives, second.faults.len()), (0, 3));
         assert_eq!(second.digest, first.digest);
-        assert_eq!(written("slo-users.yaml").unwrap(), good);
-        assert_eq!(written("slo-new.yaml"), None);
+        assert_eq!(written(&paths, "slo-users.yaml").unwrap(), good);
+        assert_eq!(written(&paths, "slo-new.yaml"), None);
 
         std::fs::remove_file(&file).unwrap();
         std::fs::remove_file(rules.join("services.yml")).unwrap();
-        let third = write(&paths).unwrap();
+        let third = write(&paths, None).unwrap();
         assert_ne!(third.digest, first.digest);
-        assert_eq!(written("slo-users.yaml"), None);
-        assert_eq!(written("services.yml"), None);
+        assert_eq!(written(&paths, "slo-users.yaml"), None);
+        assert_eq!(written(&paths, "services.yml"), None);
+    }
+
+    #[test]
+    fn two_files_that_differ_in_their_ending_have_rules_each() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = checkout(directory.path());
+        let other = GOOD.replace("name: users-availability", "name: other");
+        std::fs::write(paths.slo().join("users.yml"), other).unwrap();
+        assert_eq!(write(&paths, None).unwrap().objectives, 2);
+        assert!(
+            written(&paths, "slo-users.yaml")
+                .unwrap()
+                .contains("slo: users")
+        );
+        assert!(
+            written(&paths, "slo-users.yml")
+                .unwrap()
+                .contains("slo: other")
+        );
+    }
+
+    /// A promtool that refuses files with a word in them, and says so as the real one does.
+    fn strict_promtool(directory: &Path, word: &str) -> PathBuf {
+        let path = directory.join("promtool");
+        let script = format!(
+            "#!/bin/sh\nshift 2\ncode=0\nfor file; do\n  if grep -q '{word}' \"$file\"; then\n    printf '  FAILED:\\n%s: 5:11: no {word}\\n' \"$file\" >&2\n    code=1\n  fi\ndone\nexit $code\n"
+        );
+        // By another process: what this one still writes to, a thread beside could not run.
+        let text = directory.join("promtool.sh");
+        std::fs::write(&text, script).unwrap();
+        let mut install = Command::new("install");
+        let installed = install.args(["-m", "755"]).args([&text, &path]).status();
+        assert!(installed.unwrap().success());
+        path
+    }
+
+    #[test]
+    fn what_promtool_refuses_is_left_out_and_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = checkout(directory.path());
+        write(&paths, None).unwrap();
+        let good = written(&paths, "slo-users.yaml").unwrap();
+        let promtool = strict_promtool(directory.path(), "offensive");
+
+        let other = GOOD.replace("name: users-availability", "name: offensive");
+        std::fs::write(paths.slo().join("other.yaml"), &other).unwrap();
+        let third = GOOD.replace("name: users-availability", "name: third");
+        std::fs::write(paths.slo().join("third.yaml"), third).unwrap();
+        let services = paths.infra("prometheus").join("rules/services.yml");
+        std::fs::write(&services, "groups: [] # offensive\n").unwrap();
+        let rules = write(&paths, Some(&promtool)).unwrap();
+        assert_eq!(rules.objectives, 2);
+        let why = "Prometheus would not load its rules: 5:11: no offensive";
+        let other = paths.slo().join("other.yaml");
+        assert_eq!(
+            rules.faults,
+            [
+                format!("{}: {why}", services.display()),
+                format!("{}: {why}", other.display())
+            ]
+        );
+        assert_eq!(written(&paths, "services.yml").unwrap(), "groups: []\n");
+        assert_eq!(written(&paths, "slo-users.yaml").unwrap(), good);
+        assert_eq!(written(&paths, "slo-other.yaml"), None);
+        assert!(written(&paths, "slo-third.yaml").is_some());
+        assert!(
+            rules
+                .notice()
+                .unwrap()
+                .ends_with("and 1 more, which `./lab slo check` names")
+        );
+        // No copies stay.
+        let configs = std::fs::read_dir(paths.config("prometheus").parent().unwrap()).unwrap();
+        assert_eq!(configs.count(), 1);
+
+        // What an earlier version wrote may be what Prometheus refuses.
+        let promtool = strict_promtool(directory.path(), "users-availability");
+        std::fs::write(paths.slo().join("users.yaml"), "spec: 1\n").unwrap();
+        let rules = write(&paths, Some(&promtool)).unwrap();
+        assert_eq!(written(&paths, "slo-users.yaml"), None);
+        assert_eq!(rules.objectives, 2);
+    }
+
+    #[test]
+    fn a_promtool_that_does_not_run_refuses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = checkout(directory.path());
+        for tool in ["/nowhere/promtool", "/bin/true"] {
+            let rules = write(&paths, Some(Path::new(tool))).unwrap();
+            assert_eq!((rules.objectives, &rules.faults[..]), (1, &[][..]));
+        }
     }
 }

@@ -534,6 +534,7 @@ impl Shared {
         launch.run.aside = component.tier.aside();
         self.update(name, |state| {
             state.set(Phase::Starting, None);
+            state.notice.clone_from(&launch.notice);
             state.log = Some(log.clone());
         });
         for before in &launch.before {

@@ -1,6 +1,6 @@
 //! `lab slo`: the objectives, how much of their budgets is left, and what their alerts are tested for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use futures_util::{StreamExt, stream};
 use proof::Http;
 use proof::backend::Prometheus;
 use serde::Serialize;
-use slo::{Objective, Source, Window, read_folder};
+use slo::{Level, Objective, Selector, Source, Window, read_folder};
 use tokio::process::Command;
 
 use crate::Lab;
 use crate::cli::{Interrupted, WrongRequest};
 use crate::native::components;
 use crate::native::provision::{self, Look};
-use crate::native::rules::yaml_files;
+use crate::native::rules::{self, yaml_files};
 use crate::printer::{self, BAD, DIM, GOOD, WARN, duration, styled};
 use crate::settings::Port;
 use crate::verbs::test::beside;
@@ -44,7 +44,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Say what is wrong in slo/, and which alerts cannot fire
+    /// Say what is wrong in slo/, which alerts cannot fire, and which selectors find no series
     Check,
     /// Print the rules made from an objective, as Prometheus loads them
     Rules {
@@ -58,7 +58,7 @@ enum Action {
 pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
     match args.action.unwrap_or(Action::List { json: false }) {
         Action::List { json } => list(lab, json).await,
-        Action::Check => check(lab),
+        Action::Check => check(lab).await,
         Action::Rules { name } => rules(lab, &name),
         Action::Test => test(lab).await,
     }
@@ -124,10 +124,14 @@ struct Measured {
     firing: BTreeMap<String, Vec<String>>,
 }
 
-async fn measure(lab: &Lab) -> anyhow::Result<Measured> {
+async fn prometheus(lab: &Lab) -> anyhow::Result<Prometheus> {
     let running = lab.running_anywhere().await?.context("no lab is running")?;
     let url = lab.url(Port::Prometheus, Some(&running))?;
-    let prometheus = Prometheus::new(Http::new(TIMEOUT)?, url);
+    Ok(Prometheus::new(Http::new(TIMEOUT)?, url))
+}
+
+async fn measure(lab: &Lab) -> anyhow::Result<Measured> {
+    let prometheus = prometheus(lab).await?;
     let mut measured = Measured::default();
     for sample in prometheus.query("pyrra_availability").await? {
         let name = sample.label("slo").to_owned();
@@ -202,33 +206,119 @@ fn show(lab: &Lab, rows: &[Row]) {
     lab.printer.table(&table);
 }
 
-fn check(lab: &Lab) -> anyhow::Result<ExitCode> {
-    let mut wrong = 0;
+async fn check(lab: &Lab) -> anyhow::Result<ExitCode> {
+    let promtool = rules::promtool(lab).await;
+    let faults = rules::faults(&lab.paths, promtool.as_deref())?;
+    for fault in &faults {
+        lab.printer.error(fault);
+    }
     let sources = sources(lab)?;
-    let count = sources.len();
-    for source in sources {
-        match source.objective {
-            Ok(objective) => {
-                for window in objective.windows().iter().filter(|each| !can_fire(each)) {
-                    lab.printer.out(format_args!(
-                        "{}: its {} alert over {} and {} cannot fire: its short window holds no two scrapes, which are {SCRAPE} apart",
-                        objective.name, window.severity, window.short, window.long
-                    ));
-                }
-            }
-            Err(error) => {
-                wrong += 1;
-                lab.printer.error(error);
+    let mut wrong = BTreeSet::new();
+    for source in &sources {
+        for (level, finding) in &source.findings {
+            say(lab, *level, finding);
+            if *level == Level::Error {
+                wrong.insert(source.path.as_path());
             }
         }
+        let Ok(objective) = &source.objective else {
+            continue;
+        };
+        for window in objective.windows().iter().filter(|each| !can_fire(each)) {
+            lab.printer.out(format_args!(
+                "{}: its {} alert over {} and {} cannot fire: its short window holds no two scrapes, which are {SCRAPE} apart",
+                objective.name, window.severity, window.short, window.long
+            ));
+        }
     }
+    if promtool.is_none() {
+        lab.printer.note(
+            "the rules are not checked by promtool, which comes with Prometheus; `./lab up` gets it",
+        );
+    }
+    if let Err(why) = series(lab, &sources, &mut wrong).await {
+        lab.printer
+            .note(format_args!("series are not looked for: {why:#}"));
+    }
+    let wrong = faults.len() + wrong.len();
     lab.printer
-        .out(format_args!("{count} objectives, {wrong} wrong"));
+        .out(format_args!("{} objectives, {wrong} wrong", sources.len()));
     Ok(if wrong == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn say(lab: &Lab, level: Level, finding: impl std::fmt::Display) {
+    match level {
+        Level::Error => lab.printer.error(finding),
+        Level::Warning => lab.printer.warn(finding),
+    }
+}
+
+/// Asks the running Prometheus for what each selector finds.
+async fn series<'a>(
+    lab: &Lab,
+    sources: &'a [Source],
+    wrong: &mut BTreeSet<&'a Path>,
+) -> anyhow::Result<()> {
+    let prometheus = prometheus(lab).await?;
+    for source in sources {
+        let Ok(objective) = &source.objective else {
+            continue;
+        };
+        let indicator = &objective.indicator;
+        let mut counts = Vec::new();
+        for (selector, field) in [
+            (indicator.total(), indicator.total_field()),
+            (indicator.part(), indicator.part_field()),
+        ] {
+            let [.., name, _] = field;
+            let count = prometheus.sum(&format!("count({selector})")).await?;
+            if count > 0.0 {
+                counts.push(format!("{name} {count} series"));
+                continue;
+            }
+            counts.push(format!("{name} none found"));
+            let (level, why) = not_found(&prometheus, selector).await?;
+            if level == Level::Error {
+                wrong.insert(&source.path);
+            }
+            let (path, field) = (source.path.display(), field.join("."));
+            say(lab, level, format_args!("{path}: {field}: {why}"));
+        }
+        lab.printer
+            .out(format_args!("{}: {}", objective.name, counts.join(", ")));
+    }
+    Ok(())
+}
+
+/// Why a selector finds nothing, as far as Prometheus knows.
+async fn not_found(
+    prometheus: &Prometheus,
+    selector: &Selector,
+) -> anyhow::Result<(Level, String)> {
+    let mut other = selector.clone();
+    other.matchers.retain(|matcher| matcher.label != "le");
+    let mut bounds = if other == *selector {
+        Vec::new()
+    } else {
+        prometheus.label_values("le", &other.to_string()).await?
+    };
+    if bounds.is_empty() {
+        let why = format!("Prometheus has no series {selector} now; expected one at least");
+        return Ok((Level::Warning, why));
+    }
+    bounds.sort_by(|a, b| {
+        let number = |text: &str| text.parse().unwrap_or(f64::NAN);
+        number(a).total_cmp(&number(b))
+    });
+    let why = format!(
+        "Prometheus has no bucket {selector}; expected le to be one of {}",
+        bounds.join(", ")
+    );
+    Ok((Level::Error, why))
 }
 
 /// Windows are whole minutes, or nothing.
@@ -268,9 +358,16 @@ async fn test(lab: &Lab) -> anyhow::Result<ExitCode> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
     }
+    let mut failed = 0;
     for source in sources(lab)? {
         let file = rules.join(source.path.file_name().unwrap_or_default());
-        std::fs::write(&file, source.objective?.rules().to_yaml())?;
+        match source.objective {
+            Ok(objective) => std::fs::write(&file, objective.rules().to_yaml())?,
+            Err(error) => {
+                failed += 1;
+                lab.printer.error(error);
+            }
+        }
     }
     copy(&lab.paths.infra("prometheus").join("rules"), &rules)?;
     let tests = copy(&lab.paths.slo().join("tests"), &tests)?;
@@ -290,7 +387,6 @@ async fn test(lab: &Lab) -> anyhow::Result<ExitCode> {
         results = all => results,
         () = signals.any() => return Err(Interrupted.into()),
     };
-    let mut failed = 0;
     for (file, result) in tests.iter().zip(results) {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let (passed, output, took) = result?;

@@ -20,7 +20,7 @@ use crate::cli::Interrupted;
 use crate::compose::engine;
 use crate::native::child;
 use crate::native::component::{Found, Spec};
-use crate::native::provision::{self, Look, cargo, golang, node, on_path};
+use crate::native::provision::{self, Look, cargo, golang, node};
 use crate::native::{client, components};
 use crate::printer::{self, BAD, BOLD, DIM, GOOD, WARN, duration, styled};
 use crate::settings;
@@ -552,11 +552,7 @@ impl OwnLab {
 
 /// A tool that comes with a program: beside it, on PATH, or in the program's Debian package.
 pub(super) async fn beside(lab: &Lab, found: &Found, tool: &str) -> anyhow::Result<PathBuf> {
-    let near = found.program.with_file_name(tool);
-    if provision::is_executable(&near) {
-        return Ok(near);
-    }
-    if let Some(path) = on_path(tool) {
+    if let Some(path) = provision::beside(found, tool) {
         return Ok(path);
     }
     let package = match tool {

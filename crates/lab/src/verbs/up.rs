@@ -107,7 +107,7 @@ async fn bring_up(
     mine: &mut Option<ProcessId>,
 ) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    rules::warn(lab);
+    rules::warn(lab).await;
     let turn = take_turn(lab).await?;
     // A supervisor that is just being killed can look alive at first.
     while !start_or_look_again(lab, mine).await? {}

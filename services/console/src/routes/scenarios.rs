@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use axum::extract::{Path as UrlPath, State};
@@ -44,6 +44,8 @@ struct View {
     broken: bool,
     /// Names of those that cannot be run from here, and why.
     cannot: BTreeMap<String, String>,
+    /// Files that are no scenarios, and why.
+    faults: Vec<String>,
 }
 
 async fn look(State(app): State<App>) -> Result<Json<View>, Problem> {
@@ -55,17 +57,11 @@ async fn look(State(app): State<App>) -> Result<Json<View>, Problem> {
             running: view.running,
             broken: view.broken,
             cannot: view.cannot,
+            faults: view.faults,
         }));
     }
     let program = program(&app)?;
-    let listed = output(program, &["scenario", "list", "--json"], LISTING).await?;
-    let scenarios = serde_json::from_str(&listed).map_err(|error| {
-        tracing::error!(%error, "lab scenario list --json");
-        Problem::new(
-            StatusCode::BAD_GATEWAY,
-            "`lab scenario list --json` gave something else than JSON.",
-        )
-    })?;
+    let (scenarios, faults) = list(program).await?;
     let record = match &app.settings.scenario_file {
         Some(file) => record(file).await,
         None => Value::Null,
@@ -77,7 +73,28 @@ async fn look(State(app): State<App>) -> Result<Json<View>, Problem> {
         broken: !running && record["healed"] == Value::Bool(false),
         report: record["report"].clone(),
         cannot: BTreeMap::new(),
+        faults,
     }))
+}
+
+/// The scenarios, and what is wrong with files that are none: the listing fails, with the others in it.
+async fn list(program: &Path) -> Result<(Value, Vec<String>), Problem> {
+    let output = ended(program, &["scenario", "list", "--json"], LISTING).await?;
+    let scenarios = serde_json::from_slice(&output.stdout).map_err(|error| {
+        if !output.status.success() {
+            return Problem::new(StatusCode::CONFLICT, message(&output.stderr));
+        }
+        tracing::error!(%error, "lab scenario list --json");
+        Problem::new(
+            StatusCode::BAD_GATEWAY,
+            "`lab scenario list --json` gave something else than JSON.",
+        )
+    })?;
+    let messages = String::from_utf8_lossy(&output.stderr);
+    let faults = messages
+        .lines()
+        .filter_map(|line| line.strip_prefix("error: "));
+    Ok((scenarios, faults.map(str::to_owned).collect()))
 }
 
 fn cannot_read(error: String) -> Problem {
@@ -212,8 +229,8 @@ fn cannot_start(error: &std::io::Error) -> Problem {
     )
 }
 
-async fn output(program: &Path, args: &[&str], patience: Duration) -> Result<String, Problem> {
-    let output = tokio::time::timeout(patience, command(program, args).output())
+async fn ended(program: &Path, args: &[&str], patience: Duration) -> Result<Output, Problem> {
+    tokio::time::timeout(patience, command(program, args).output())
         .await
         .map_err(|_| {
             Problem::new(
@@ -221,7 +238,11 @@ async fn output(program: &Path, args: &[&str], patience: Duration) -> Result<Str
                 format!("`lab {}` takes too long.", args.join(" ")),
             )
         })?
-        .map_err(|error| cannot_start(&error))?;
+        .map_err(|error| cannot_start(&error))
+}
+
+async fn output(program: &Path, args: &[&str], patience: Duration) -> Result<String, Problem> {
+    let output = ended(program, args, patience).await?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

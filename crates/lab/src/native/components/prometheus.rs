@@ -9,6 +9,7 @@ use crate::Lab;
 use crate::native::component::{
     Component, Debian, Found, Launch, Probe, Recipe, Source, Spec, Stop, System, Tier,
 };
+use crate::native::provision;
 use crate::native::rules::{self, yaml_files};
 use crate::settings::{Port, Settings};
 use crate::state::write_atomically;
@@ -51,7 +52,8 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
     std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
     let mut inputs = render(&lab.settings, &from, &to)?;
     // Not among the inputs: a change of rules needs no restart, the supervisor has them loaded.
-    rules::write(&lab.paths)?;
+    let promtool = provision::beside(found, "promtool");
+    let rules = rules::write(&lab.paths, promtool.as_deref())?;
     let config = to.join("prometheus.yml");
     let mut run = Spec::component(lab, &found.program)
         .flag("--config.file=", &config)
@@ -75,6 +77,7 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
     }
     let mut launch = Launch::new(run);
     launch.inputs.append(&mut inputs);
+    launch.notice = rules.notice();
     Ok(launch)
 }
 

@@ -271,6 +271,16 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
         .find(|candidate| is_executable(candidate))
 }
 
+/// A tool that comes with a program: beside it, or on PATH.
+pub(crate) fn beside(found: &Found, tool: &str) -> Option<PathBuf> {
+    let near = found.program.with_file_name(tool);
+    if is_executable(&near) {
+        Some(near)
+    } else {
+        on_path(tool)
+    }
+}
+
 pub(crate) fn is_executable(path: &Path) -> bool {
     path.is_file() && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
 }

@@ -64,6 +64,8 @@ export interface Scenarios {
   broken: boolean;
   /** Names of those that cannot be run from here, and why. */
   cannot: Record<string, string>;
+  /** Files that are no scenarios, and why. */
+  faults: string[];
 }
 
 export const getScenarios = () => ask<Scenarios>('/api/scenarios');

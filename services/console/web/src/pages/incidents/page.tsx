@@ -32,7 +32,7 @@ export default function IncidentsPage() {
   if (!desk.data) {
     return <Problem what="Incidents cannot be run here" error={desk.error} again={() => void desk.refetch()} />;
   }
-  const { scenarios, report, running, broken, cannot } = desk.data;
+  const { scenarios, report, running, broken, cannot, faults } = desk.data;
   const name = params.get('name') ?? report?.scenario ?? scenarios[0]?.name;
   const chosen = scenarios.find((scenario) => scenario.name === name);
   const own = report && report.scenario === chosen?.name ? report : null;
@@ -48,6 +48,9 @@ export default function IncidentsPage() {
       />
       <div className="desk-main">
         {(running || broken) && report && <Now report={report} running={running} again={() => void desk.refetch()} />}
+        {faults.map((fault) => (
+          <Problem key={fault} what="A file is no incident" error={fault} />
+        ))}
         {run.isError && <Problem what="It did not start" error={run.error} />}
         {chosen ? (
           <section className="card" aria-label={chosen.title}>
