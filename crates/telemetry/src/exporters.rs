@@ -23,15 +23,16 @@ const NO_LIMIT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 6
 const NO_OTLP: StatusCode = StatusCode::NOT_ACCEPTABLE;
 
 macro_rules! exporter {
-    ($name:ident, $type:ident, $signal:expr) => {
+    ($name:ident, $type:ident, $signal:expr, $builder:expr) => {
         pub(crate) fn $name(settings: &Settings) -> Result<$type, Error> {
             let (signal, otlp) = ($signal, settings.otlp($signal));
             let refused = |reason| Error::exporter(signal, reason);
             let url = otlp.endpoint.clone().map_err(refused)?;
             let timeout = otlp.timeout.unwrap_or(NO_LIMIT);
+            let builder = $builder(settings);
             let built = if otlp.protocol == OtlpProtocol::Grpc {
                 let endpoint = transport::grpc_endpoint(otlp, &url).map_err(refused)?;
-                let builder = $type::builder()
+                let builder = builder
                     .with_tonic()
                     .with_channel(transport::connect(&endpoint))
                     .with_metadata(MetadataMap::from_headers(otlp.headers.clone()))
@@ -42,7 +43,7 @@ macro_rules! exporter {
                     builder.build()
                 }
             } else {
-                let builder = $type::builder()
+                let builder = builder
                     .with_http()
                     .with_protocol(http_protocol(otlp))
                     .with_endpoint(url.as_str())
@@ -59,9 +60,18 @@ macro_rules! exporter {
     };
 }
 
-exporter!(spans, SpanExporter, Signal::Traces);
-exporter!(metrics, MetricExporter, Signal::Metrics);
-exporter!(logs, LogExporter, Signal::Logs);
+exporter!(spans, SpanExporter, Signal::Traces, |_| {
+    SpanExporter::builder()
+});
+exporter!(logs, LogExporter, Signal::Logs, |_| LogExporter::builder());
+exporter!(
+    metrics,
+    MetricExporter,
+    Signal::Metrics,
+    |settings: &Settings| {
+        MetricExporter::builder().with_temporality(settings.metric_temporality)
+    }
+);
 
 fn http_protocol(otlp: &Otlp) -> Protocol {
     if otlp.protocol == OtlpProtocol::HttpJson {

@@ -15,6 +15,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::trace as sdk;
 use url::Url;
 
@@ -278,6 +279,8 @@ pub struct Settings {
     pub log_batches: Batches,
     /// `OTEL_METRIC_EXPORT_INTERVAL`, default one minute.
     pub metric_interval: Duration,
+    /// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`, default cumulative.
+    pub metric_temporality: Temporality,
     /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`, default `parentbased_always_on`.
     pub sampler: Sampler,
     /// `OTEL_SPAN_*_LIMIT`, `OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT`, `OTEL_LINK_ATTRIBUTE_COUNT_LIMIT`.
@@ -343,6 +346,16 @@ impl Settings {
             metric_interval: reader
                 .milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 1)
                 .unwrap_or(Duration::from_secs(60)),
+            metric_temporality: reader
+                .choice(
+                    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+                    &[
+                        ("cumulative", Temporality::Cumulative),
+                        ("delta", Temporality::Delta),
+                        ("lowmemory", Temporality::LowMemory),
+                    ],
+                )
+                .unwrap_or(Temporality::Cumulative),
             sampler: sampler(&mut reader),
             span_limits: span_limits(&mut reader),
             propagators: propagators(&mut reader),

@@ -198,6 +198,12 @@ const CASES: [Case; VARIABLES.len()] = [
         &["86400000"],
     ),
     case(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        &["delta", "LowMemory"],
+        &["none", "both"],
+        &[],
+    ),
+    case(
         "OTEL_PROPAGATORS",
         &["none", "Baggage", "tracecontext"],
         &["b3", "b3,xray"],
@@ -411,6 +417,11 @@ fn a_wrong_value_is_warned_about_once_with_what_is_used() {
             "OTEL_EXPORTER_OTLP_LOGS_COMPRESSION=\"zip\" is not understood and ignored: expected gzip or \
           none; using OTEL_EXPORTER_OTLP_COMPRESSION, else none"
         ]
+    );
+    let told_of_metrics = told(&[("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "both")]);
+    assert!(
+        told_of_metrics[0].ends_with("; using cumulative"),
+        "{told_of_metrics:?}"
     );
     assert_eq!(
         told(&[

@@ -28,7 +28,7 @@ const FILE: &str = "the path of a PEM file";
 const TEXT: &str = "UTF-8 text";
 
 /// Those of OTLP can also be set for one signal: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, and so on.
-pub(super) const VARIABLES: [Variable; 44] = [
+pub(super) const VARIABLES: [Variable; 45] = [
     variable("OTEL_SDK_DISABLED", SWITCH, "false"),
     variable("OTEL_SERVICE_NAME", TEXT, "the name given to init"),
     variable("OTEL_RESOURCE_ATTRIBUTES", PAIRS, "none of its attributes"),
@@ -77,6 +77,11 @@ pub(super) const VARIABLES: [Variable; 44] = [
         "trace_based",
     ),
     variable("OTEL_METRIC_EXPORT_INTERVAL", INTERVAL, "60000"),
+    variable(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "cumulative, delta or lowmemory",
+        "cumulative",
+    ),
     variable(
         "OTEL_PROPAGATORS",
         "a list of tracecontext, baggage, none",
@@ -143,6 +148,10 @@ pub(super) fn entry(name: &str) -> Option<&'static Variable> {
 
 /// `OTEL_EXPORTER_OTLP_TRACES_TIMEOUT` is `OTEL_EXPORTER_OTLP_TIMEOUT` for one signal.
 pub(super) fn general(name: &str) -> Option<String> {
+    // One is of metrics alone.
+    if VARIABLES.iter().any(|known| known.name == name) {
+        return None;
+    }
     let rest = name.strip_prefix("OTEL_EXPORTER_OTLP_")?;
     let (signal, what) = rest.split_once('_')?;
     matches!(signal, "TRACES" | "METRICS" | "LOGS").then(|| format!("OTEL_EXPORTER_OTLP_{what}"))
