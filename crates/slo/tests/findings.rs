@@ -1,4 +1,4 @@
-//! What loads and is wrong all the same is told, with its place and what to write.
+//! What loads and is wrong all the same is a finding, with its place and what to write instead.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must panic")]
 
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Connections to receivers, for every signal and encoding alike: who sends, which proxies are used, how TLS
-//! is set up, which redirects are followed, and what counts as an answer.
+//! Connections to receivers, for every signal and encoding alike: the sender's name, proxies, TLS, redirects,
+//! and what counts as an answer.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
@@ -219,7 +219,7 @@ pub(crate) struct PartialSuccess {
     pub(crate) error_message: String,
 }
 
-/// The body of a 2xx answer: empty, or OTLP's own. A login page is neither, and whoever sent it took nothing.
+/// The body of a 2xx answer: empty, or OTLP's own. A login page is neither: nothing was taken.
 pub(crate) fn export_response(headers: &HeaderMap, body: &Bytes) -> Result<ExportResponse, String> {
     if body.is_empty() {
         return Ok(ExportResponse::default());

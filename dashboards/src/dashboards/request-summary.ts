@@ -34,7 +34,7 @@ export const requestSummary: Dashboard = {
         },
         {
           kind: 'lines', title: 'Requests by status', width: 12, unit: 'requests/s', min: 0, stacked: true,
-          description: 'A request whose caller went away has no status: it is told as cancelled.',
+          description: 'A request that its caller gave up has no status code: it counts as cancelled.',
           queries: [{ expr: byStatus(OF), legend: '{{http_response_status_code}}' }],
         },
         {

@@ -45,7 +45,7 @@ export const service: Dashboard = {
         },
         {
           kind: 'lines', title: 'Answers by status', width: 8, unit: 'requests/s', min: 0, stacked: true,
-          description: 'A request whose caller went away has no status: it is told as cancelled.',
+          description: 'A request that its caller gave up has no status code: it counts as cancelled.',
           queries: [{ expr: byStatus(OF), legend: '{{http_response_status_code}}' }],
         },
         {
