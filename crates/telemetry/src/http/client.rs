@@ -85,7 +85,9 @@ impl Client {
     pub async fn execute(&self, mut request: Request) -> reqwest::Result<Response> {
         let instruments = &*self.instruments;
         let method = known_method(request.method());
-        let host = request.url().host_str().unwrap_or_default().to_owned();
+        // An address of IPv6 has brackets in a URL only.
+        let host = request.url().host_str().unwrap_or_default();
+        let host = host.trim_matches(['[', ']']).to_owned();
         let port = request.url().port_or_known_default().unwrap_or_default();
         let parent = Context::current();
         let context = match &instruments.tracer {
