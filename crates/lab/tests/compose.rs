@@ -711,7 +711,7 @@ fn docker_compose_alone_starts_it_and_the_console_breaks_it() {
     // Nothing of it is from `lab`.
     assert!(!lab.state_dir().join("config").exists());
     let flags = lab.volume("flags");
-    for service in ["edge", "users", "albums", "console"] {
+    for service in ["users", "albums", "console"] {
         let container = lab.inspect(service);
         let mounts = container["Mounts"].as_array().unwrap();
         let mount = mounts.iter().find(|mount| mount["Name"] == flags.as_str());

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A variable that is missing or wrong.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -43,6 +44,21 @@ where
     T: FromStr<Err: Display>,
 {
     Ok(optional(name, expected)?.unwrap_or(default))
+}
+
+/// A time in seconds, or `default` when `name` is unset or empty.
+pub fn seconds(name: &'static str, default: f64) -> Result<Duration, EnvError> {
+    const EXPECTED: &str = "a number of seconds from 0.001 to 3600";
+    let seconds = or(name, EXPECTED, default)?;
+    if (0.001..=3600.0).contains(&seconds) {
+        return Ok(Duration::from_secs_f64(seconds));
+    }
+    Err(EnvError::Invalid {
+        name,
+        value: seconds.to_string(),
+        reason: "out of range".to_owned(),
+        expected: EXPECTED,
+    })
 }
 
 /// The value of `name`, if it is set and not empty.

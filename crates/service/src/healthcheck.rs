@@ -2,28 +2,28 @@
 //! to ask with, so that each service asks itself.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::env;
+use crate::local_address;
 
 /// The argument that turns a service into its own probe.
 const ARGUMENT: &str = "healthcheck";
 /// Shorter than the time an engine allows.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Started as `<service> healthcheck`, this asks the service that runs on the same port for
-/// `/readyz`: the exit code is 0 when it is ready, and 1 with the reason on stderr when it is not.
+/// Started as `<service> healthcheck`, this asks the service that runs on the same host and port
+/// for `/readyz`: the exit code is 0 when it is ready, and 1 with the reason on stderr when it is not.
 /// `None` when the program was started to serve.
 #[must_use]
 pub fn healthcheck(variable: &'static str, default: u16) -> Option<ExitCode> {
     if std::env::args().nth(1).as_deref() != Some(ARGUMENT) {
         return None;
     }
-    let answer = env::or(variable, "a port number from 0 to 65535", default)
+    let answer = local_address(variable, default)
         .map_err(|error| error.to_string())
-        .and_then(|port| ask(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
+        .and_then(ask);
     Some(match answer {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
@@ -66,9 +66,18 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn ready_unready_and_absent_are_told_apart() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            told_apart(address).await;
+        }
+    }
+
+    async fn told_apart(address: &str) {
         let readiness = Readiness::default();
         readiness.not_ready("database", "not reached yet");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = match tokio::net::TcpListener::bind(address).await {
+            Err(_) if address.starts_with('[') => return, // A machine without IPv6.
+            listener => listener.unwrap(),
+        };
         let address = listener.local_addr().unwrap();
         let app = health::<()>(readiness.clone());
         let server = tokio::spawn(async move { axum::serve(listener, app).await });

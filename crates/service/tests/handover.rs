@@ -8,17 +8,21 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
-use service::{IDLE_CONNECTION, Readiness, health, listen, serve};
+use service::{IDLE_CONNECTION, Limits, Readiness, Stop, health, listen, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-const DRAIN: Duration = Duration::from_secs(20);
+const LIMITS: Limits = Limits {
+    connections: 100,
+    client_timeout: Duration::from_secs(30),
+    drain: Duration::from_secs(20),
+};
 
 struct Instance {
     address: SocketAddr,
-    stop: oneshot::Sender<()>,
+    stop: mpsc::Sender<()>,
     served: JoinHandle<()>,
     requests: Arc<AtomicUsize>,
 }
@@ -38,14 +42,11 @@ impl Instance {
         let app = Router::new()
             .route("/", get(answer))
             .merge(health(Readiness::default()));
-        let (stop, stopped) = oneshot::channel();
-        let stopped = async move {
-            let _ = stopped.await;
-        };
+        let (stop, asked) = mpsc::channel(1);
         Self {
             address,
             stop,
-            served: tokio::spawn(serve(listener, app, stopped, DRAIN)),
+            served: tokio::spawn(serve(listener, app, Stop::on(asked), LIMITS)),
             requests,
         }
     }
@@ -53,7 +54,7 @@ impl Instance {
     /// How long it took.
     async fn stop(self) -> Duration {
         let asked = Instant::now();
-        self.stop.send(()).unwrap();
+        self.stop.send(()).await.unwrap();
         self.served.await.unwrap();
         asked.elapsed()
     }

@@ -45,6 +45,21 @@ async fn ask(client: &Client, url: &str) -> reqwest::Result<reqwest::Response> {
 }
 
 #[tokio::test]
+async fn an_address_of_ipv6_has_brackets_in_the_url_only() {
+    let memory = memory();
+    let client = client(&memory.telemetry);
+    // Whether it listens does not matter.
+    let _ = ask(&client, "http://[::1]:9/base/users").await;
+    let span = memory.span("GET");
+    assert_eq!(attribute(&span, "server.address"), Some("::1".into()));
+    assert_eq!(attribute(&span, "server.port"), Some(9.into()));
+    let url = "http://[::1]:9/base/users";
+    assert_eq!(attribute(&span, "url.full"), Some(url.into()));
+    let series = memory.scraped("http_client_request_duration_seconds_count");
+    assert!(series[0].contains("server_address=\"::1\""), "{series:?}");
+}
+
+#[tokio::test]
 async fn a_call_is_a_client_span_and_carries_the_trace() {
     let (memory, base) = (memory(), upstream().await);
     let client = client(&memory.telemetry);

@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use service::Problem;
+use service::address::below;
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -158,7 +159,8 @@ impl Backends {
         query: Option<&str>,
         form: Option<Bytes>,
     ) -> Result<Answer, AskError> {
-        let url = below(self.base(backend), path, query);
+        let mut url = below(self.base(backend), path);
+        url.set_query(query.filter(|query| !query.is_empty()));
         let request = match form {
             None => self.http.get(url),
             Some(body) => self
@@ -252,13 +254,6 @@ impl Sample {
             .ok()
             .filter(|value: &f64| value.is_finite())
     }
-}
-
-fn below(base: &Url, path: &str, query: Option<&str>) -> Url {
-    let mut url = base.clone();
-    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
-    url.set_query(query.filter(|query| !query.is_empty()));
-    url
 }
 
 /// The innermost cause: the outer ones only say that a request failed.

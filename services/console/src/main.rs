@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use console::App;
 use console::settings::{DEFAULT_PORT, Settings};
-use service::{Readiness, bind, healthcheck, serve, shutdown_signal};
+use service::{Limits, Readiness, Stop, bind, healthcheck, serve};
 
 /// Nobody waits longer for an answer of a backend.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -30,10 +30,11 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn run() -> anyhow::Result<()> {
+    let limits = Limits::from_env(DRAIN)?;
     let app = App::new(Settings::from_env()?)?;
     let listener = bind(PORT, DEFAULT_PORT, &Readiness::default()).await?;
     tracing::info!(address = %listener.local_addr()?, "console listens");
-    serve(listener, app.clone().router(), shutdown_signal(), DRAIN).await;
+    serve(listener, app.clone().router(), Stop::on_signals(), limits).await;
     app.close().await;
     Ok(())
 }

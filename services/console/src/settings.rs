@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use service::address;
 use service::env::{self, EnvError};
 use url::Url;
 
@@ -29,7 +30,7 @@ pub struct Settings {
     pub components: Listing,
     /// `CONSOLE_LEFT_OUT`: names, with commas between them, of those that were not started.
     pub left_out: Vec<String>,
-    /// `CONSOLE_PORT` on loopback, where the proof finds the console itself.
+    /// `CONSOLE_PORT` on `LISTEN_HOST`, where the proof finds the console itself.
     pub console: Option<Url>,
     /// `CONSOLE_HOSTS`: names, with commas between them, by which a browser may ask besides those
     /// of loopback.
@@ -73,11 +74,7 @@ impl Settings {
             "a directory",
             PathBuf::from("services/console/web/dist"),
         )?;
-        let port = env::or(
-            "CONSOLE_PORT",
-            "a port number from 0 to 65535",
-            DEFAULT_PORT,
-        )?;
+        let itself = service::local_address("CONSOLE_PORT", DEFAULT_PORT)?;
         Ok(Self {
             web,
             dashboards: env::optional("CONSOLE_DASHBOARDS", "a directory")?,
@@ -93,19 +90,22 @@ impl Settings {
             )?,
             left_out: names("CONSOLE_LEFT_OUT", "names of components")?,
             // A port of 0 is known when it is taken, and to nobody before.
-            console: (port != 0).then(|| local(port)),
+            console: format!("http://{itself}")
+                .parse()
+                .ok()
+                .filter(|_| itself.port() != 0),
             hosts: names("CONSOLE_HOSTS", "host names")?,
-            edge: address("EDGE_URL", 8001)?,
-            users: address("USERS_URL", 8000)?,
-            albums: address("ALBUMS_URL", 8002)?,
-            prometheus: address("PROMETHEUS_URL", 9090)?,
-            loki: address("LOKI_URL", 3100)?,
-            jaeger: address("JAEGER_URL", 16686)?,
-            alertmanager: address("ALERTMANAGER_URL", 9093)?,
-            webhook: address("WEBHOOK_URL", 8080)?,
-            collector: address("OTELCOL_HEALTH_URL", 13133)?,
-            tempo: env::optional("TEMPO_URL", "an address")?,
-            pyroscope: env::optional("PYROSCOPE_URL", "an address")?,
+            edge: address::or_local("EDGE_URL", 8001)?,
+            users: address::or_local("USERS_URL", 8000)?,
+            albums: address::or_local("ALBUMS_URL", 8002)?,
+            prometheus: address::or_local("PROMETHEUS_URL", 9090)?,
+            loki: address::or_local("LOKI_URL", 3100)?,
+            jaeger: address::or_local("JAEGER_URL", 16686)?,
+            alertmanager: address::or_local("ALERTMANAGER_URL", 9093)?,
+            webhook: address::or_local("WEBHOOK_URL", 8080)?,
+            collector: address::or_local("OTELCOL_HEALTH_URL", 13133)?,
+            tempo: address::optional("TEMPO_URL")?,
+            pyroscope: address::optional("PYROSCOPE_URL")?,
             grafana: env::optional("GRAFANA_PROVISIONING", "a directory")?,
             database: env::optional("DATABASE_URL", "postgres://user:password@host:port/name")?,
         })
@@ -120,28 +120,4 @@ fn names(name: &'static str, expected: &'static str) -> Result<Vec<String>, EnvE
     let text = env::or(name, expected, String::new())?;
     let names = text.split(',').map(|each| each.trim().to_ascii_lowercase());
     Ok(names.filter(|each| !each.is_empty()).collect())
-}
-
-fn address(name: &'static str, port: u16) -> Result<Url, EnvError> {
-    const EXPECTED: &str = "an address such as http://prometheus:9090";
-    let url: Url = env::optional(name, EXPECTED)?.unwrap_or_else(|| local(port));
-    if url.scheme() == "http" && url.has_host() {
-        return Ok(url);
-    }
-    Err(EnvError::Invalid {
-        name,
-        value: url.to_string(),
-        reason: "not http".to_owned(),
-        expected: EXPECTED,
-    })
-}
-
-fn local(port: u16) -> Url {
-    #[expect(
-        clippy::expect_used,
-        reason = "a constant and a number always make an address"
-    )]
-    format!("http://127.0.0.1:{port}")
-        .parse()
-        .expect("a valid address")
 }

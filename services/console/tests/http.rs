@@ -13,7 +13,9 @@ use console::{App, Listing};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+use service::{Limits, Stop};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use wiremock::matchers::{body_string, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -70,8 +72,8 @@ impl Console {
         tokio::spawn(service::serve(
             listener,
             app,
-            std::future::pending(),
-            Duration::ZERO,
+            Stop::on(mpsc::channel(1).1),
+            Limits::from_env(Duration::from_secs(1)).unwrap(),
         ));
         let http = Client::builder()
             .timeout(Duration::from_secs(10))

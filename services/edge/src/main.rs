@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use edge::{App, settings};
-use service::{Readiness, bind, healthcheck, serve, shutdown_signal};
+use service::{Limits, Readiness, Stop, bind, healthcheck, serve};
 
 /// Longer than an upstream may take, so that a stop answers what was asked.
 const DRAIN: Duration = Duration::from_secs(35);
@@ -31,10 +31,11 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
+    let limits = Limits::from_env(DRAIN)?;
     let app = App::new(&settings::Upstreams::from_env()?, telemetry)?.router(telemetry);
     telemetry.push_metrics();
     let listener = bind(PORT, DEFAULT_PORT, &Readiness::default()).await?;
     tracing::info!(address = %listener.local_addr()?, "edge listens");
-    serve(listener, app, shutdown_signal(), DRAIN).await;
+    serve(listener, app, Stop::on_signals(), limits).await;
     Ok(())
 }

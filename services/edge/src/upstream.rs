@@ -86,8 +86,7 @@ impl Upstream {
     }
 
     async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<Response, UpstreamError> {
-        let mut url = self.base.clone();
-        url.set_path(path);
+        let mut url = service::address::below(&self.base, path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }

@@ -1,15 +1,17 @@
 //! The service over HTTP, with upstreams that answer as the test wants.
 #![expect(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use edge::App;
 use edge::settings::Upstreams;
 use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
+use service::{Limits, Stop};
 use telemetry::{Builder, Settings, Telemetry};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use wiremock::matchers::{method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -44,8 +46,13 @@ impl Service {
         let app = App::new(&upstreams, &telemetry).unwrap().router(&telemetry);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let limits = Limits::from_env(Duration::from_secs(1)).unwrap();
+        tokio::spawn(service::serve(
+            listener,
+            app,
+            Stop::on(mpsc::channel(1).1),
+            limits,
+        ));
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(10))
             .build()
@@ -82,6 +89,18 @@ impl Service {
             .unwrap()
             .to_owned();
         (answer.status().as_u16(), kind, answer.text().await.unwrap())
+    }
+
+    /// The status that bytes are answered with.
+    async fn status(&self, request: &[u8]) -> u16 {
+        let address = self.base.strip_prefix("http://").unwrap();
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(request).await.unwrap();
+        let mut line = [0; "HTTP/1.1 200".len()];
+        let read = tokio::time::timeout(Duration::from_secs(10), connection.read_exact(&mut line));
+        read.await.unwrap().unwrap();
+        let line = str::from_utf8(&line).unwrap();
+        line.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     async fn problem(&self, path: &str) -> (u16, String) {
@@ -142,6 +161,120 @@ async fn a_user_is_asked_for_by_name() {
     assert_eq!((status, body.as_str()), (200, "[{\"id\":7}]"));
     // Not UTF-8.
     assert_eq!(service.problem("/user/%ff").await.0, 400);
+}
+
+/// Where the fault is the caller's, edge's error budget is not touched; and wherever a name leads, it
+/// leads to the users of this name.
+#[tokio::test]
+async fn no_request_makes_a_5xx_or_leads_elsewhere() {
+    let service = Service::start().await;
+    service.answers("/users", json(200, "[]")).await;
+    service.answers("/albums", json(200, "[]")).await;
+    let repeated = |text: &str, times| format!("/user/{}", text.repeat(times));
+    let names = [
+        ("/user/..", ".."),
+        ("/user/%2e%2e", ".."),
+        ("/user/%2e%2e%2fdo_long_work", "../do_long_work"),
+        ("/user/%2f", "/"),
+        ("/user/a%3fname=b", "a?name=b"),
+        ("/user/a%26name=b", "a&name=b"),
+        ("/user/a%23b", "a#b"),
+        ("/user/a%2526b", "a%26b"),
+        ("/user/a+b", "a+b"),
+        ("/user/%0d%0ax:%20y", "\r\nx: y"),
+        ("/user/%00", "\0"),
+        ("/user/%F0%9F%98%80", "\u{1f600}"),
+        ("/user/\u{fc}", "\u{fc}"),
+        ("/user/a?name=b", "a"),
+        ("http://elsewhere/user/a", "a"),
+        (&repeated("!", 1000), &"!".repeat(1000)),
+    ];
+    for (target, _) in names {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: here\r\n\r\n");
+        assert_eq!(
+            service.status(request.as_bytes()).await,
+            200,
+            "{target:.50}"
+        );
+    }
+    let asked = service.upstream.received_requests().await.unwrap();
+    for (asked, (target, name)) in asked.iter().zip(names) {
+        assert_eq!(asked.url.path(), "/users", "{target:.50}");
+        let query: Vec<_> = asked.url.query_pairs().collect();
+        assert_eq!(query, [("name".into(), name.into())], "{target:.50}");
+    }
+
+    let baggage: String = (0..8)
+        .map(|number| format!("baggage: k{number}={}\r\n", "!".repeat(1000)))
+        .collect();
+    let tracestate: Vec<String> = (0..32)
+        .map(|number| format!("k{number}={}", "v".repeat(256)))
+        .collect();
+    let trace = format!(
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
+         tracestate: {}\r\n{baggage}",
+        tracestate.join(",")
+    );
+    for (line, headers, status) in [
+        // Names that do not fit into edge's own request, once they are encoded.
+        (&*repeated("!", 1001), "", 400),
+        (&repeated("!", 30_000), "", 400),
+        (&repeated("\u{fc}", 15_000), "", 400),
+        (&repeated("x", 70_000), "", 431),
+        ("/user/%ff", "", 400),
+        ("/user/%ED%A0%80", "", 400),
+        ("/user/", "", 404),
+        ("/user/a/b", "", 404),
+        ("/users/../do_long_work", "", 404),
+        ("//users", "", 404),
+        ("*", "", 404),
+        ("/users?name=%00", "", 200),
+        ("/albums?%ff", "", 200),
+        ("/users", &trace, 200),
+        ("/albums", &trace, 200),
+        ("/albums", "expect: x\r\n", 200),
+        ("/albums", "content-length: 9999999999\r\n", 200),
+        ("/albums", "transfer-encoding: x\r\n", 400),
+    ] {
+        let request = format!("GET {line} HTTP/1.1\r\nhost: here\r\n{headers}\r\n");
+        let found = service.status(request.as_bytes()).await;
+        assert_eq!(found, status, "{line:.50} {headers:.50}");
+    }
+    for asked in service.upstream.received_requests().await.unwrap() {
+        assert!(
+            ["/users", "/albums"].contains(&asked.url.path()),
+            "{}",
+            asked.url
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_path_of_an_upstream_s_address_is_kept() {
+    let upstream = MockServer::start().await;
+    let base = format!("{}/a%20b/c/", upstream.uri());
+    let service = Service::with_upstream(upstream, &base).await;
+    Mock::given(path("/a%20b/c/users"))
+        .and(query_param("name", "a"))
+        .respond_with(json(200, "[]"))
+        .expect(1)
+        .mount(&service.upstream)
+        .await;
+    service.answers("/a%20b/c/albums", json(200, "[]")).await;
+    assert_eq!(service.get("/user/a").await.0, 200);
+    assert_eq!(service.get("/albums").await.0, 200);
+}
+
+#[tokio::test]
+async fn an_upstream_s_refusal_passes_through() {
+    let service = Service::start().await;
+    let problem = r#"{"type":"about:blank","title":"x","status":400,"detail":"no such name"}"#;
+    let answer = ResponseTemplate::new(400).set_body_raw(problem, "application/problem+json");
+    service.answers("/users", answer).await;
+    assert_eq!(
+        service.problem("/user/%00").await,
+        (400, "no such name".to_owned())
+    );
 }
 
 #[tokio::test]

@@ -25,6 +25,13 @@ fn each_wrong_variable_is_named() {
         ("EDGE_PORT", "-1"),
         ("USERS_URL", "users"),
         ("ALBUMS_URL", "ftp://albums"),
+        ("USERS_URL", "https://users:8000"),
+        ("USERS_URL", "http://users:8000/#top"),
+        ("LISTEN_MAX_CONNECTIONS", "0"),
+        ("LISTEN_CLIENT_TIMEOUT", "0"),
+        ("LISTEN_CLIENT_TIMEOUT", "10s"),
+        ("LISTEN_HOST", "[127.0.0.1]"),
+        ("LISTEN_HOST", "::1]"),
         ("UPSTREAM_TIMEOUT", "0"),
         ("UPSTREAM_TIMEOUT", "soon"),
         ("LISTEN_HOST", "everywhere"),
@@ -34,5 +41,20 @@ fn each_wrong_variable_is_named() {
             text.contains(name) && text.contains("expected"),
             "{name}={value}: {text}"
         );
+    }
+}
+
+#[test]
+fn credentials_and_queries_of_an_upstream_are_refused_and_not_shown() {
+    for (value, reason) in [
+        ("http://me:secret@users:8000", "it has credentials"),
+        ("http://users:8000/?key=secret", "it has a query"),
+        ("ftp://me:secret@users", "the scheme is not http"),
+    ] {
+        let text = refused("ALBUMS_URL", value);
+        let expected =
+            format!("ALBUMS_URL=\"(not shown)\" is not valid ({reason}): expected http://");
+        assert!(text.contains(&expected), "{text}");
+        assert!(!text.contains("secret"), "{text}");
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use service::{Readiness, bind, healthcheck, serve, shutdown_signal};
+use service::{Limits, Readiness, Stop, bind, healthcheck, serve};
 use users::{App, faults, settings, store::Store};
 
 /// Longer than the slowest fault, so that a stop answers what was asked.
@@ -31,6 +31,7 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
+    let limits = Limits::from_env(DRAIN)?;
     let database = settings::Database::from_env()?;
     let faults = faults::watch(settings::Flags::from_env()?.file).await;
     let readiness = Readiness::default();
@@ -44,6 +45,6 @@ async fn run(telemetry: &telemetry::Telemetry) -> anyhow::Result<()> {
     telemetry.push_metrics();
     let listener = bind(PORT, DEFAULT_PORT, &readiness).await?;
     tracing::info!(address = %listener.local_addr()?, "users listens");
-    serve(listener, app, shutdown_signal(), DRAIN).await;
+    serve(listener, app, Stop::on_signals(), limits).await;
     Ok(())
 }

@@ -26,13 +26,7 @@ impl Database {
             reason,
             expected: URL,
         };
-        // sqlx takes any scheme for PostgreSQL's.
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(invalid("not a PostgreSQL address".to_owned()));
-        }
-        let options = url
-            .parse()
-            .map_err(|error: sqlx::Error| invalid(error.to_string()))?;
+        let options = options(&url).map_err(invalid)?;
         let max_connections = env::or(
             "DATABASE_MAX_CONNECTIONS",
             "a number of connections from 1",
@@ -44,6 +38,19 @@ impl Database {
             max_connections,
         })
     }
+}
+
+fn options(url: &str) -> Result<PgConnectOptions, String> {
+    // sqlx takes any scheme for PostgreSQL's.
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err("not a PostgreSQL address".to_owned());
+    }
+    let options: PgConnectOptions = url
+        .parse()
+        .map_err(|error: sqlx::Error| error.to_string())?;
+    // sqlx looks an address of IPv6 up by what it is called in a URL, with brackets: no such host.
+    let host = options.get_host().trim_matches(['[', ']']).to_owned();
+    Ok(options.host(&host))
 }
 
 /// Where the faults come from.
@@ -59,5 +66,26 @@ impl Flags {
         Ok(Self {
             file: env::optional("FLAGS_FILE", "a path")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_a_database_is_of_either_family() {
+        for (url, host) in [
+            ("postgres://lab:lab@127.0.0.1:5432/lab", "127.0.0.1"),
+            ("postgresql://lab@[2001:db8::7]:5432/lab", "2001:db8::7"),
+            ("postgres://lab@[::1]/lab", "::1"),
+            ("postgres://lab@localhost/lab", "localhost"),
+        ] {
+            assert_eq!(options(url).unwrap().get_host(), host, "{url}");
+        }
+        assert_eq!(
+            options("mysql://localhost").unwrap_err(),
+            "not a PostgreSQL address"
+        );
     }
 }

@@ -67,6 +67,9 @@ pub enum StoreError {
     /// It was reached before, and is not now.
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[source] sqlx::Error),
+    /// It does not take a value that it was asked with, a text with a NUL say.
+    #[error("the database does not take a value: {0}")]
+    Value(#[source] sqlx::Error),
     /// It answered with an error.
     #[error("the database refused: {0}")]
     Refused(#[source] sqlx::Error),
@@ -74,21 +77,20 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            // Class 08 is connections, class 57 the operator's interventions (shutting down).
-            sqlx::Error::Database(ref cause)
-                if !cause
-                    .code()
-                    .is_some_and(|c| c.starts_with("08") || c.starts_with("57")) =>
-            {
-                Self::Refused(error)
-            }
-            sqlx::Error::Database(_)
-            | sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed => Self::Unreachable(error),
-            other => Self::Refused(other),
+        let code = error.as_database_error().and_then(|error| error.code());
+        // The first two characters are a class: 08 is connections, 57 the operator's interventions
+        // (shutting down), 22 the data of a statement.
+        match (&error, code.as_deref().and_then(|code| code.get(..2))) {
+            (_, Some("22")) => Self::Value(error),
+            (_, Some("08" | "57"))
+            | (
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed,
+                _,
+            ) => Self::Unreachable(error),
+            _ => Self::Refused(error),
         }
     }
 }

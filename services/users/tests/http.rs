@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
 use reqwest::StatusCode;
-use service::Readiness;
+use service::{Limits, Readiness, Stop};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use telemetry::{Builder, Settings, Telemetry};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use users::faults::{Faults, Live};
 use users::store::Store;
 use users::{App, settings};
@@ -48,8 +50,13 @@ impl Service {
         .router(&telemetry);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let limits = Limits::from_env(DEADLINE).unwrap();
+        tokio::spawn(service::serve(
+            listener,
+            app,
+            Stop::on(mpsc::channel(1).1),
+            limits,
+        ));
         let http = reqwest::Client::builder()
             .timeout(DEADLINE)
             .build()
@@ -90,6 +97,18 @@ impl Service {
             status,
             serde_json::from_str(&answer.text().await.unwrap()).unwrap(),
         )
+    }
+
+    /// The status that bytes are answered with.
+    async fn status(&self, request: &[u8]) -> u16 {
+        let address = self.base.strip_prefix("http://").unwrap();
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(request).await.unwrap();
+        let mut line = [0; "HTTP/1.1 200".len()];
+        let read = tokio::time::timeout(DEADLINE, connection.read_exact(&mut line));
+        read.await.unwrap().unwrap();
+        let line = str::from_utf8(&line).unwrap();
+        line.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     async fn until(&self, path: &str, expected: StatusCode) {
@@ -201,6 +220,96 @@ async fn wrong_requests_are_told_what_is_wrong(_: PgPoolOptions, options: PgConn
     assert_eq!(service.get("/users").await.0, 200);
 }
 
+/// Where the fault is the caller's, the service's error budget is not touched.
+#[sqlx::test(migrations = false)]
+async fn no_request_makes_a_5xx(_: PgPoolOptions, options: PgConnectOptions) {
+    let service = Service::ready(options, Faults::default()).await;
+    let long = |length| format!("/users?name={}", "x".repeat(length));
+    for (target, status) in [
+        // PostgreSQL has no text with a NUL: SQLSTATE 22021.
+        ("/users?name=%00", 400),
+        ("/users?name=a%00b", 400),
+        ("/users?%00=a", 400),
+        // What is no UTF-8 is read as U+FFFD.
+        ("/users?name=%ff", 200),
+        ("/users?name=%ED%A0%80", 200),
+        ("/users?name=%F4%8F%BF%BF", 200),
+        ("/users?name=", 200),
+        ("/users?name", 200),
+        ("/users?name=%", 200),
+        ("/users?name=a&name=b", 400),
+        ("/users?=", 400),
+        (&long(100), 200),
+        (&long(101), 400),
+        (&long(60_000), 400),
+        (&long(70_000), 431),
+        ("/do_long_work?sec=inf", 400),
+        ("/do_long_work?sec=-inf", 400),
+        ("/do_long_work?sec=1e308", 400),
+        ("/do_long_work?sec=1e-400", 200),
+        ("/do_long_work?sec=-0.0", 200),
+        ("/do_long_work?sec=%00", 400),
+        ("/do_long_work?sec=", 400),
+        ("/users%00", 404),
+        ("/%ff", 404),
+        ("/users/", 404),
+        ("//users", 404),
+        ("/users/../users", 404),
+        ("*", 404),
+        ("http://elsewhere/users", 200),
+        ("http://elsewhere", 200),
+        ("?", 400),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: here\r\n\r\n");
+        let shown = &target[..target.len().min(50)];
+        assert_eq!(service.status(request.as_bytes()).await, status, "{shown}");
+    }
+    let many = "x: x\r\n".repeat(200);
+    let large = format!("x: {}\r\n", "x".repeat(70 << 10));
+    for (request, status) in [
+        ("GET /users HTTP/1.0\r\n\r\n", 200),
+        ("GET /users HTTP/1.1\r\n\r\n", 200),
+        ("GET /users\r\n\r\n", 400),
+        ("GET /a b HTTP/1.1\r\n\r\n", 400),
+        ("get /users HTTP/1.1\r\n\r\n", 405),
+        ("BREW /users HTTP/1.1\r\n\r\n", 405),
+        ("TRACE /users HTTP/1.1\r\n\r\n", 405),
+        ("OPTIONS * HTTP/1.1\r\n\r\n", 404),
+        ("CONNECT here:80 HTTP/1.1\r\n\r\n", 404),
+        ("POST /users HTTP/1.1\r\ncontent-length: 1\r\n\r\n", 405),
+        ("GET /users HTTP/1.1\r\ncontent-length: 4\r\n\r\nbody", 200),
+        (
+            "GET /users HTTP/1.1\r\ncontent-length: 9999999999\r\n\r\n",
+            200,
+        ),
+        ("GET /users HTTP/1.1\r\ncontent-length: -1\r\n\r\n", 400),
+        ("GET /users HTTP/1.1\r\ntransfer-encoding: x\r\n\r\n", 400),
+        ("GET /users HTTP/1.1\r\nexpect: x\r\n\r\n", 200),
+        (
+            "GET /users HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n",
+            200,
+        ),
+        ("GET /users HTTP/1.1\r\nx: \0\r\n\r\n", 400),
+        (
+            "GET /users HTTP/1.1\r\ntraceparent: \u{fc}\r\nbaggage: \u{fc}=%ff\r\n\r\n",
+            200,
+        ),
+        (&format!("GET /users HTTP/1.1\r\n{many}\r\n"), 431),
+        (&format!("GET /users HTTP/1.1\r\n{large}\r\n"), 431),
+    ] {
+        let shown = &request[..request.len().min(80)];
+        assert_eq!(
+            service.status(request.as_bytes()).await,
+            status,
+            "{shown:?}"
+        );
+    }
+    let (status, problem) = service.get("/users?name=%00").await;
+    assert_eq!(status, 400);
+    let detail = "The name has a character that no name can have.";
+    assert_eq!(problem["detail"], detail);
+}
+
 #[sqlx::test(migrations = false)]
 async fn a_query_is_a_span_and_carries_its_trace(_: PgPoolOptions, options: PgConnectOptions) {
     let service = Service::ready(options.clone(), Faults::default()).await;
@@ -263,7 +372,7 @@ async fn a_long_work_is_done_and_bounded(_: PgPoolOptions, options: PgConnectOpt
     }
     let mut statuses = works.join_all().await;
     statuses.sort_unstable();
-    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 200, 503]);
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 200, 429]);
 }
 
 #[sqlx::test(migrations = false)]

@@ -52,11 +52,15 @@ pub(crate) fn common(lab: &Lab) -> Vec<(String, OsString)> {
     env
 }
 
-/// For the services: where their neighbours and the flags are.
+/// For what reads the faults, or writes them.
+pub(crate) fn flags(lab: &Lab) -> Vec<(String, OsString)> {
+    vec![("FLAGS_FILE".into(), lab.paths.flags_file().into())]
+}
+
+/// For the services: where their neighbours are.
 pub(crate) fn service(lab: &Lab) -> Vec<(String, OsString)> {
     let settings = &lab.settings;
     vec![
-        ("FLAGS_FILE".into(), lab.paths.flags_file().into()),
         ("DATABASE_URL".into(), settings.database_url().into()),
         ("USERS_URL".into(), settings.http(Port::Users).into()),
         ("ALBUMS_URL".into(), settings.http(Port::Albums).into()),

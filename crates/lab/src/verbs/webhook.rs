@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::body::Bytes;
@@ -18,8 +19,8 @@ use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use service::{Limits, Stop, serve};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
 use crate::Lab;
@@ -30,6 +31,9 @@ use crate::state::now;
 const MOST_BODY: usize = 1_000_000;
 /// A session that grows beyond this forgets its older half.
 const MOST_SESSION: u64 = 5_000_000;
+
+/// Longer than a notification takes.
+const DRAIN: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -55,19 +59,11 @@ pub(crate) async fn run(lab: &Lab, args: Args) -> anyhow::Result<ExitCode> {
             Port::Webhook.var()
         )
     })?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let limits = Limits::from_env(DRAIN)?;
     let app = router(&lab.paths.webhook())?;
     lab.printer
         .note(format_args!("webhook listens on http://{address}"));
-    axum::serve(listener, app)
-        .with_graceful_shutdown(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        })
-        .await?;
+    serve(listener, app, Stop::on_signals(), limits).await;
     Ok(ExitCode::SUCCESS)
 }
 

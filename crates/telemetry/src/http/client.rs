@@ -212,8 +212,10 @@ impl Instruments {
 }
 
 fn authority(url: &url::Url) -> (String, u16) {
+    // An address of IPv6 has brackets in a URL only.
+    let host = url.host_str().unwrap_or_default();
     (
-        url.host_str().unwrap_or_default().to_owned(),
+        host.trim_matches(['[', ']']).to_owned(),
         url.port_or_known_default().unwrap_or_default(),
     )
 }

@@ -44,7 +44,8 @@ async fn do_long_work(
     }
     if !work.run(Duration::from_secs_f64(sec)).await {
         let detail = "Too much long work is under way already; try again later.";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+        // Not a 5xx: callers cause it at will, and the service is well.
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
     }
     Ok(Json(Done {
         worked_seconds: sec,

@@ -71,17 +71,27 @@ async fn list(
     Ok(Json(users))
 }
 
-/// What went wrong in the database is logged here, once; the caller learns whether to try again.
+/// What went wrong in the database is logged here, once; the caller learns what to do about it.
 fn unavailable(error: StoreError) -> Problem {
-    tracing::error!(error = error.to_string(), "the database did not answer");
-    match error {
-        StoreError::NotReady | StoreError::Unreachable(_) => Problem::new(
+    let (status, detail) = match error {
+        StoreError::Value(_) => (
+            StatusCode::BAD_REQUEST,
+            "The name has a character that no name can have.",
+        ),
+        StoreError::NotReady | StoreError::Unreachable(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "The database cannot be reached at the moment; try again.",
         ),
-        StoreError::Refused(_) => Problem::new(
+        StoreError::Refused(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "The users could not be listed.",
         ),
+    };
+    let error = error.to_string();
+    if status.is_client_error() {
+        tracing::info!(error, "the request cannot be answered");
+    } else {
+        tracing::error!(error, "the database did not answer");
     }
+    Problem::new(status, detail)
 }

@@ -21,6 +21,7 @@ pub(super) const COMPONENT: Component = Component {
     configure: |lab, found| {
         let mut run = Spec::component(lab, &found.program);
         run.env.extend(environment::service(lab));
+        run.env.extend(environment::flags(lab));
         Ok(Launch::new(run))
     },
     probe: |settings| Probe::Http(settings.http(Port::Albums) + "/readyz"),

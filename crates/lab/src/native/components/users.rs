@@ -18,6 +18,7 @@ pub(super) const COMPONENT: Component = Component {
     configure: |lab, found| {
         let mut run = Spec::component(lab, &found.program);
         run.env.extend(environment::service(lab));
+        run.env.extend(environment::flags(lab));
         // It is scraped; edge pushes. The lab shows both ways.
         run.env
             .extend(environment::telemetry(lab, "users", "prometheus"));
