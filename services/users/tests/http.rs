@@ -350,7 +350,7 @@ async fn a_query_is_a_span_and_carries_its_trace(_: PgPoolOptions, options: PgCo
         .await
         .unwrap();
     let page = page.text().await.unwrap();
-    let series = "db_client_operation_duration_seconds_count{db_system_name=\"postgresql\",db_operation_name=\"SELECT\",db_collection_name=\"users\"} 1";
+    let series = "db_client_operation_duration_seconds_count{db_collection_name=\"users\",db_operation_name=\"SELECT\",db_system_name=\"postgresql\"} 1";
     assert!(page.contains(series), "{page}");
 }
 

@@ -30,7 +30,7 @@ pub(super) const COMPONENT: Component = Component {
 fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
     let mut run = Spec::component(lab, &found.program);
     run.env.extend(environment::service(lab));
-        run.env.extend(environment::flags(lab));
+    run.env.extend(environment::flags(lab));
     for (name, port) in [
         ("EDGE_URL", Port::Edge),
         ("PROMETHEUS_URL", Port::Prometheus),
