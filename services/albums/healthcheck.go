@@ -2,19 +2,19 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
-	"strconv"
+	"net/netip"
 	"time"
 )
 
 // argHealthcheck makes albums its own probe: its container image has no other program to ask it with.
 const argHealthcheck = "healthcheck"
 
-// healthcheck asks the albums that runs on the same port whether it is ready.
-func healthcheck(port uint16) error {
+// healthcheck asks the albums that runs on the same host and port whether it is ready.
+func healthcheck(s settings) error {
 	client := http.Client{Timeout: 3 * time.Second}
-	url := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))) + "/readyz"
+	s.host = reachable(s.host)
+	url := "http://" + s.address() + "/readyz"
 	response, err := client.Get(url)
 	if err != nil {
 		return err
@@ -24,4 +24,16 @@ func healthcheck(port uint16) error {
 		return fmt.Errorf("%s: %s", url, response.Status)
 	}
 	return nil
+}
+
+// reachable gives the loopback address of the same family where albums listens on all addresses.
+func reachable(host string) string {
+	switch address, err := netip.ParseAddr(host); {
+	case err != nil || !address.IsUnspecified():
+		return host
+	case address.Is4():
+		return "127.0.0.1"
+	default:
+		return "::1"
+	}
 }

@@ -28,7 +28,7 @@ func run() int {
 		return exitUsage
 	}
 	if len(os.Args) > 1 && os.Args[1] == argHealthcheck {
-		if err := healthcheck(settings.port); err != nil {
+		if err := healthcheck(settings); err != nil {
 			fmt.Fprintln(os.Stderr, "albums:", err)
 			return 1
 		}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 )
 
 // The names of every variable that albums reads.
@@ -33,6 +34,10 @@ func (s settings) address() string {
 func settingsFromEnv(getenv func(string) string) (settings, error) {
 	s := settings{host: "127.0.0.1", port: 8002, flagsFile: getenv(envFlagsFile), logFile: getenv(envLogFile)}
 	if host := getenv(envHost); host != "" {
+		// An address of IPv6 has brackets in a URL.
+		if bare, ok := strings.CutPrefix(host, "["); ok {
+			host = strings.TrimSuffix(bare, "]")
+		}
 		if _, err := net.LookupHost(host); err != nil {
 			return settings{}, fmt.Errorf("%s=%q is no address of this machine: %w", envHost, host, err)
 		}
