@@ -26,7 +26,7 @@ const PROJECT: &str = "observability-lab";
 pub(crate) const FILE: &str = "docker-compose.yaml";
 
 /// Those that the flags break.
-const READERS: [&str; 3] = ["albums", "edge", "users"];
+const READERS: [&str; 2] = ["albums", "users"];
 
 /// The user of the console's image.
 const CONSOLE: u32 = 65_532;

@@ -52,17 +52,6 @@ pub(crate) fn common(lab: &Lab) -> Vec<(String, OsString)> {
     env
 }
 
-/// For the services: where their neighbours and the flags are.
-pub(crate) fn service(lab: &Lab) -> Vec<(String, OsString)> {
-    let settings = &lab.settings;
-    vec![
-        ("FLAGS_FILE".into(), lab.paths.flags_file().into()),
-        ("DATABASE_URL".into(), settings.database_url().into()),
-        ("USERS_URL".into(), settings.http(Port::Users).into()),
-        ("ALBUMS_URL".into(), settings.http(Port::Albums).into()),
-    ]
-}
-
 /// For the services that speak OTLP.
 pub(crate) fn telemetry(lab: &Lab, name: &str, metrics: &str) -> Vec<(String, OsString)> {
     let mut env = vec![
