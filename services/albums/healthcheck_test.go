@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -15,39 +16,35 @@ func TestHealthcheck(t *testing.T) {
 			w.WriteHeader(code)
 		}
 	}))
-	here := settings{host: "0.0.0.0", port: uint16(server.Listener.Addr().(*net.TCPAddr).Port)}
-	if err := healthcheck(here); err != nil {
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := settings{host: "0.0.0.0", port: uint16(number)}
+	if err := healthcheck(all); err != nil {
 		t.Error(err)
 	}
 	code = http.StatusServiceUnavailable
-	if err := healthcheck(here); err == nil || !strings.Contains(err.Error(), "503") {
+	if err := healthcheck(all); err == nil || !strings.Contains(err.Error(), "503") {
 		t.Error(err)
 	}
 	server.Close()
-	if err := healthcheck(here); err == nil || !strings.Contains(err.Error(), "refused") {
+	if err := healthcheck(all); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Error(err)
 	}
 }
 
-func TestLocalAddress(t *testing.T) {
-	for host, expected := range map[string]string{
-		"":            "127.0.0.1:8002",
-		"0.0.0.0":     "127.0.0.1:8002",
-		"127.0.0.2":   "127.0.0.2:8002",
-		"::":          "[::1]:8002",
-		"::1":         "[::1]:8002",
-		"[::1]":       "[::1]:8002",
-		"[::]":        "[::1]:8002",
-		"2001:db8::7": "[2001:db8::7]:8002",
+func TestReachable(t *testing.T) {
+	for host, want := range map[string]string{
+		"0.0.0.0": "127.0.0.1", "127.0.0.1": "127.0.0.1", "192.0.2.7": "192.0.2.7", "localhost": "localhost",
+		"::": "::1", "::1": "::1", "2001:db8::7": "2001:db8::7",
 	} {
-		s, err := settingsFromEnv(func(name string) string {
-			if name == envHost {
-				return host
-			}
-			return ""
-		})
-		if err != nil || s.localAddress() != expected {
-			t.Errorf("%s=%q: %s, %v, expected %s", envHost, host, s.localAddress(), err, expected)
+		if got := reachable(host); got != want {
+			t.Errorf("%s: got %s, want %s", host, got, want)
 		}
 	}
 }

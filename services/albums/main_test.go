@@ -86,6 +86,45 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestHost(t *testing.T) {
+	for _, host := range []string{"::1", "[::1]"} {
+		got, err := settingsFromEnv(func(name string) string { return map[string]string{envHost: host}[name] })
+		if err != nil || got.address() != "[::1]:8002" {
+			t.Errorf("%s: %+v, %v", host, got, err)
+		}
+	}
+}
+
+// What edge passes on of a caller has room.
+func TestLargeHeader(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, listener, http.NotFoundHandler(), slog.New(slog.DiscardHandler)) }()
+	for length, want := range map[int]int{32 << 10: http.StatusNotFound, 128 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+		request, err := http.NewRequest(http.MethodGet, "http://"+listener.Addr().String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("tracestate", strings.Repeat("x", length))
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%d bytes: status %d, want %d", length, response.StatusCode, want)
+		}
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
 // The real process: starts, answers, and ends with 0 on each of the two signals.
 func TestProcess(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {

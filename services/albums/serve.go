@@ -18,8 +18,11 @@ const (
 	// Longer than edge keeps idle connections, so that edge, not albums, is the one to close them.
 	idleTimeout = 2 * time.Minute
 	// How long requests under way may take after the signal to stop.
-	drainTimeout   = 10 * time.Second
-	maxHeaderBytes = 16 << 10
+	drainTimeout = 10 * time.Second
+	// A caller's tracestate and baggage are passed on by edge, and have room in it.
+	maxHeaderBytes = 64 << 10
+	// Further connections wait in the kernel's queue until one is closed.
+	maxConnections = 1024
 )
 
 // serve answers requests until ctx ends, then lets those under way finish.
@@ -34,7 +37,7 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
+	go func() { failed <- server.Serve(limit(listener, maxConnections)) }()
 	logger.Info("listening", "address", listener.Addr().String())
 
 	select {

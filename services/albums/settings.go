@@ -30,24 +30,14 @@ func (s settings) address() string {
 	return net.JoinHostPort(s.host, strconv.Itoa(int(s.port)))
 }
 
-// localAddress is where a program on this machine reaches it: on every address, that is the loopback one of the same
-// family.
-func (s settings) localAddress() string {
-	host := s.host
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "::1"
-		if ip.To4() != nil {
-			host = "127.0.0.1"
-		}
-	}
-	return net.JoinHostPort(host, strconv.Itoa(int(s.port)))
-}
-
 // settingsFromEnv reads the settings; an empty variable counts as unset.
 func settingsFromEnv(getenv func(string) string) (settings, error) {
 	s := settings{host: "127.0.0.1", port: 8002, flagsFile: getenv(envFlagsFile), logFile: getenv(envLogFile)}
-	// An address of IPv6 may have the brackets that it has in a URL.
-	if host := strings.Trim(getenv(envHost), "[]"); host != "" {
+	if host := getenv(envHost); host != "" {
+		// An address of IPv6 has brackets in a URL.
+		if bare, ok := strings.CutPrefix(host, "["); ok {
+			host = strings.TrimSuffix(bare, "]")
+		}
 		if _, err := net.LookupHost(host); err != nil {
 			return settings{}, fmt.Errorf("%s=%q is no address of this machine: %w", envHost, host, err)
 		}

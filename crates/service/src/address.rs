@@ -33,7 +33,7 @@ pub fn optional(name: &'static str) -> Result<Option<Url>, EnvError> {
         return Ok(None);
     };
     parse(&value).map(Some).map_err(|reason| {
-        // Credentials, and keys in a query, are for nobody's eyes.
+        // It may have a password, or a key in its query.
         let secret = value.contains(['@', '?', '#']);
         EnvError::Invalid {
             name,

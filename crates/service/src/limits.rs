@@ -22,8 +22,8 @@ impl Limits {
     /// # Errors
     /// One of them is wrong.
     pub fn from_env(drain: Duration) -> Result<Self, EnvError> {
-        const THOUSAND: NonZeroU32 = NonZeroU32::new(1024).unwrap();
-        let connections = env::or("LISTEN_MAX_CONNECTIONS", "a number from 1", THOUSAND)?;
+        const CONNECTIONS: NonZeroU32 = NonZeroU32::new(1024).unwrap();
+        let connections = env::or("LISTEN_MAX_CONNECTIONS", "a number from 1", CONNECTIONS)?;
         Ok(Self {
             connections: connections.get() as usize,
             client_timeout: env::seconds("LISTEN_CLIENT_TIMEOUT", 30.0)?,

@@ -52,21 +52,6 @@ pub(crate) fn common(lab: &Lab) -> Vec<(String, OsString)> {
     env
 }
 
-/// For what reads the faults, or writes them.
-pub(crate) fn flags(lab: &Lab) -> Vec<(String, OsString)> {
-    vec![("FLAGS_FILE".into(), lab.paths.flags_file().into())]
-}
-
-/// For the services: where their neighbours are.
-pub(crate) fn service(lab: &Lab) -> Vec<(String, OsString)> {
-    let settings = &lab.settings;
-    vec![
-        ("DATABASE_URL".into(), settings.database_url().into()),
-        ("USERS_URL".into(), settings.http(Port::Users).into()),
-        ("ALBUMS_URL".into(), settings.http(Port::Albums).into()),
-    ]
-}
-
 /// For the services that speak OTLP.
 pub(crate) fn telemetry(lab: &Lab, name: &str, metrics: &str) -> Vec<(String, OsString)> {
     let mut env = vec![

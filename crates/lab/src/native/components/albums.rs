@@ -3,7 +3,6 @@
 use crate::native::component::{
     Component, GoModule, Launch, Probe, Recipe, Source, Spec, Stop, Tier,
 };
-use crate::native::environment;
 use crate::settings::Port;
 
 pub(super) const COMPONENT: Component = Component {
@@ -19,10 +18,8 @@ pub(super) const COMPONENT: Component = Component {
         })])
     },
     configure: |lab, found| {
-        let mut run = Spec::component(lab, &found.program);
-        run.env.extend(environment::service(lab));
-        run.env.extend(environment::flags(lab));
-        Ok(Launch::new(run))
+        let run = Spec::component(lab, &found.program);
+        Ok(Launch::new(run.env("FLAGS_FILE", lab.paths.flags_file())))
     },
     probe: |settings| Probe::Http(settings.http(Port::Albums) + "/readyz"),
     stop: Stop::TERM,

@@ -4,7 +4,6 @@ use crate::Lab;
 use crate::native::component::{
     Component, Found, Launch, Page, Probe, Recipe, Source, Spec, Stop, Tier,
 };
-use crate::native::environment;
 use crate::native::provision::{npm, own_program};
 use crate::settings::Port;
 
@@ -29,10 +28,10 @@ pub(super) const COMPONENT: Component = Component {
 
 fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
     let mut run = Spec::component(lab, &found.program);
-    run.env.extend(environment::service(lab));
-    run.env.extend(environment::flags(lab));
     for (name, port) in [
         ("EDGE_URL", Port::Edge),
+        ("USERS_URL", Port::Users),
+        ("ALBUMS_URL", Port::Albums),
         ("PROMETHEUS_URL", Port::Prometheus),
         ("LOKI_URL", Port::Loki),
         ("JAEGER_URL", Port::Jaeger),
@@ -62,6 +61,7 @@ fn configure(lab: &Lab, found: &Found) -> anyhow::Result<Launch> {
             lab.paths.root.join("infra/grafana/provisioning"),
         )
         .env("CONSOLE_WEB", npm::page(lab, NAME, &PAGE)?)
+        .env("DATABASE_URL", lab.settings.database_url())
         .env("LAB_STATE_FILE", lab.paths.state_file())
         // Whoever watches the lab is not part of what is watched.
         .env("OTEL_SERVICE_NAME", NAME)

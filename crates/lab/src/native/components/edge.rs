@@ -16,8 +16,9 @@ pub(super) const COMPONENT: Component = Component {
     address: |settings| Some(settings.http(Port::Edge)),
     recipe: |_| Recipe::Sources(vec![Source::Cargo { package: "edge" }]),
     configure: |lab, found| {
-        let mut run = Spec::component(lab, &found.program);
-        run.env.extend(environment::service(lab));
+        let mut run = Spec::component(lab, &found.program)
+            .env("USERS_URL", lab.settings.http(Port::Users))
+            .env("ALBUMS_URL", lab.settings.http(Port::Albums));
         run.env.extend(environment::telemetry(lab, "edge", "otlp"));
         let mut launch = Launch::new(run.env("LISTEN_SHARED", "true"));
         launch.shared = Some(lab.settings.port(Port::Edge));

@@ -16,9 +16,9 @@ pub(super) const COMPONENT: Component = Component {
     address: |settings| Some(settings.http(Port::Users)),
     recipe: |_| Recipe::Sources(vec![Source::Cargo { package: "users" }]),
     configure: |lab, found| {
-        let mut run = Spec::component(lab, &found.program);
-        run.env.extend(environment::service(lab));
-        run.env.extend(environment::flags(lab));
+        let mut run = Spec::component(lab, &found.program)
+            .env("FLAGS_FILE", lab.paths.flags_file())
+            .env("DATABASE_URL", lab.settings.database_url());
         // It is scraped; edge pushes. The lab shows both ways.
         run.env
             .extend(environment::telemetry(lab, "users", "prometheus"));
