@@ -205,6 +205,9 @@ async fn postgres(
         0o755,
     );
     image.directory("/var/lib/postgresql", 999, 0o755);
+    // The engine gives a tmpfs the mode of the directory below it; without one, a restart finds what the first start
+    // made, which is root's alone.
+    image.directory("/var/run/postgresql", 999, 0o1777);
     image.entrypoint = vec!["/usr/local/bin/docker-entrypoint.sh".to_owned()];
     image.command = vec!["postgres".to_owned()];
     image.env = vec![
