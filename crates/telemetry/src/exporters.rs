@@ -11,6 +11,7 @@ use opentelemetry_otlp::{
 };
 use tokio::runtime::Runtime;
 use tonic::metadata::MetadataMap;
+use url::Url;
 
 use crate::Error;
 use crate::settings::{Otlp, OtlpProtocol, Settings, Signal};
@@ -46,7 +47,7 @@ macro_rules! exporter {
                 let builder = builder
                     .with_http()
                     .with_protocol(http_protocol(otlp))
-                    .with_endpoint(url.as_str())
+                    .with_endpoint(without_query(&url))
                     .with_http_client(Client::new(otlp, &url).map_err(refused)?)
                     .with_timeout(timeout);
                 if otlp.gzip {
@@ -73,6 +74,13 @@ exporter!(
     }
 );
 
+/// What the SDK sees and logs: a query may hold a secret. The client has the whole address.
+fn without_query(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.into()
+}
+
 fn http_protocol(otlp: &Otlp) -> Protocol {
     if otlp.protocol == OtlpProtocol::HttpJson {
         Protocol::HttpJson
@@ -85,19 +93,21 @@ fn http_protocol(otlp: &Otlp) -> Protocol {
 #[derive(Debug)]
 struct Client {
     http: reqwest::Client,
+    url: Url,
     headers: HeaderMap,
     timeout: Option<std::time::Duration>,
     runtime: Mutex<Option<Runtime>>,
 }
 
 impl Client {
-    fn new(otlp: &Otlp, url: &url::Url) -> Result<Self, String> {
+    fn new(otlp: &Otlp, url: &Url) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| error.to_string())?;
         Ok(Self {
             http: transport::http_client(url, !otlp.headers.is_empty(), &otlp.tls)?,
+            url: url.clone(),
             headers: otlp.headers.clone(),
             timeout: otlp.timeout,
             runtime: Mutex::new(Some(runtime)),
@@ -106,10 +116,7 @@ impl Client {
 
     async fn send(&self, request: Request<Bytes>) -> reqwest::Result<Response<Bytes>> {
         let (head, body) = request.into_parts();
-        let mut request = self
-            .http
-            .request(head.method, head.uri.to_string())
-            .body(body);
+        let mut request = self.http.request(head.method, self.url.clone()).body(body);
         for name in [http::header::CONTENT_TYPE, http::header::CONTENT_ENCODING] {
             if let Some(value) = head.headers.get(&name) {
                 request = request.header(name, value);

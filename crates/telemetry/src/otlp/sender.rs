@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 
 use super::queue::{Body, Outcome, Queue};
 use super::target::{Connection, Target};
+use crate::redact;
 use crate::transport::{self, ExportResponse};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -99,7 +100,7 @@ async fn deliver(
         };
         if !std::mem::replace(&mut told, true) {
             tracing::warn!(
-                target: "opentelemetry", reason, endpoint = %transport.target.endpoint,
+                target: "opentelemetry", reason, endpoint = &*redact::url(&transport.target.endpoint),
                 "the receiver does not take {noun} now; they are kept and tried again"
             );
         }
