@@ -95,15 +95,22 @@ func TestHost(t *testing.T) {
 	}
 }
 
-// What edge passes on of a caller has room.
-func TestLargeHeader(t *testing.T) {
+// serving runs serve on a free port, until stop or the test's end; served gets what it returns.
+func serving(t *testing.T, handler http.Handler) (listener net.Listener, stop func(), served chan error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- serve(ctx, listener, http.NotFoundHandler(), slog.New(slog.DiscardHandler)) }()
+	t.Cleanup(stop)
+	served = make(chan error, 1)
+	go func() { served <- serve(ctx, listener, handler, slog.New(slog.DiscardHandler)) }()
+	return listener, stop, served
+}
+
+// What edge passes on of a caller has room.
+func TestLargeHeader(t *testing.T) {
+	listener, stop, served := serving(t, http.NotFoundHandler())
 	for length, want := range map[int]int{32 << 10: http.StatusNotFound, 128 << 10: http.StatusRequestHeaderFieldsTooLarge} {
 		request, err := http.NewRequest(http.MethodGet, "http://"+listener.Addr().String(), nil)
 		if err != nil {
@@ -164,20 +171,13 @@ func TestProcess(t *testing.T) {
 
 // A request under way when the signal comes is answered; a new one is not taken.
 func TestDrain(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	arrived, release := make(chan struct{}), make(chan struct{})
 	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
 		<-release
 		_, _ = io.WriteString(w, "finished")
 	})
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	served := make(chan error, 1)
-	go func() { served <- serve(ctx, listener, handler, slog.New(slog.DiscardHandler)) }()
+	listener, stop, served := serving(t, handler)
 
 	type result struct {
 		body []byte
@@ -222,13 +222,7 @@ func TestDrain(t *testing.T) {
 
 // A client that never finishes its request is cut off.
 func TestSlowClient(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- serve(ctx, listener, http.NotFoundHandler(), slog.New(slog.DiscardHandler)) }()
+	listener, stop, served := serving(t, http.NotFoundHandler())
 	connection, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

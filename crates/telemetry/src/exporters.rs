@@ -203,6 +203,8 @@ mod tests {
         let settings = Settings::from_vars(|name| match name {
             "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(endpoint.clone()),
             "OTEL_EXPORTER_OTLP_PROTOCOL" => Some(protocol.to_owned()),
+            // No limit, which is not no time at all.
+            "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("0".to_owned()),
             _ => None,
         });
         let processor = BatchSpanProcessor::builder(spans(&settings).unwrap()).build();

@@ -8,7 +8,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
 use prost::Message;
-use reqwest::redirect::{Attempt, Policy};
+use reqwest::redirect::Policy;
 use tonic::transport::{Channel, Endpoint};
 use url::{Host, Url};
 
@@ -37,7 +37,7 @@ pub(crate) fn http_client(
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .redirect(Policy::custom(move |attempt| {
-            if follows(&attempt, secrets) {
+            if follows(attempt.status(), attempt.previous(), attempt.url(), secrets) {
                 attempt.follow()
             } else {
                 attempt.stop()
@@ -52,17 +52,16 @@ pub(crate) fn http_client(
 }
 
 /// Only the two statuses that keep method and body, and never to a scheme without encryption.
-fn follows(attempt: &Attempt<'_>, secrets: bool) -> bool {
-    let Some(last) = attempt.previous().last() else {
+fn follows(status: StatusCode, previous: &[Url], next: &Url, secrets: bool) -> bool {
+    let Some(last) = previous.last() else {
         return false;
     };
-    let next = attempt.url();
     matches!(
-        attempt.status(),
+        status,
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
     ) && !(last.scheme() == "https" && next.scheme() != "https")
         && !(secrets && authority(last) != authority(next))
-        && attempt.previous().len() <= MOST_REDIRECTS
+        && previous.len() <= MOST_REDIRECTS
 }
 
 fn authority(url: &Url) -> (Option<Host<&str>>, Option<u16>) {
@@ -224,12 +223,9 @@ pub(crate) fn export_response(headers: &HeaderMap, body: &Bytes) -> Result<Expor
     if body.is_empty() {
         return Ok(ExportResponse::default());
     }
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
-    let media_type = content_type.as_deref().unwrap_or("application/x-protobuf");
     let expected = "expected an OTLP response";
-    match media_type.split(';').next().unwrap_or_default().trim() {
+    let media_type = media_type(headers);
+    match media_type.as_deref().unwrap_or("application/x-protobuf") {
         "application/x-protobuf" | "application/protobuf" => ExportResponse::decode(body.clone())
             .map_err(|error| format!("{expected}, got a body that is none: {error}")),
         // What was rejected matters to the sender of protobuf only, which gets protobuf back.
@@ -239,6 +235,13 @@ pub(crate) fn export_response(headers: &HeaderMap, body: &Bytes) -> Result<Expor
         },
         other => Err(format!("{expected}, got {}", printable(other))),
     }
+}
+
+/// The content type without its parameters, in small letters.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes()).to_ascii_lowercase();
+    let media_type = value.split(';').next().unwrap_or_default();
+    Some(media_type.trim().to_owned())
 }
 
 /// Why an answer outside 2xx is none, with the way that it points to.
@@ -270,4 +273,30 @@ pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_never_loses_encryption_and_keeps_secrets_where_they_are() {
+        let follows = |from: &str, to: &str, secrets| {
+            let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+            follows(StatusCode::PERMANENT_REDIRECT, &[from], &to, secrets)
+        };
+        for (from, to, plain, with_secrets) in [
+            ("http://a/1", "http://a/2", true, true),
+            ("https://a/1", "https://a:443/2", true, true),
+            ("http://a", "http://b", true, false),
+            ("http://a", "http://a:8080", true, false),
+            ("http://a", "https://a", true, false),
+            ("https://a", "http://a", false, false),
+            ("https://a", "http://a:443", false, false),
+            ("https://a", "ftp://a", false, false),
+        ] {
+            assert_eq!(follows(from, to, false), plain, "{from} {to}");
+            assert_eq!(follows(from, to, true), with_secrets, "{from} {to}");
+        }
+    }
 }

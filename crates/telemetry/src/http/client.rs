@@ -139,7 +139,7 @@ impl Client {
             .await;
         call.result = Some(match &answer {
             Ok(response) => Ok(response.status().as_u16()),
-            Err(error) => Err(why(error)),
+            Err(error) => Err(no_answer(error)),
         });
         answer
     }
@@ -223,13 +223,13 @@ fn authority(url: &url::Url) -> (String, u16) {
 /// A 4xx is an error for a client, and so is no answer.
 fn error_type(result: Result<u16, &'static str>) -> Option<Cow<'static, str>> {
     match result {
-        Err(why) => Some(why.into()),
+        Err(no_answer) => Some(no_answer.into()),
         Ok(status) => (status >= 400).then(|| status_text(status)),
     }
 }
 
-/// Why there is no answer.
-fn why(error: &reqwest::Error) -> &'static str {
+/// `error.type` of a call that got no answer.
+fn no_answer(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
         "timeout"
     } else if error.is_connect() {

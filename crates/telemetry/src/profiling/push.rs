@@ -21,6 +21,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The one method of Pyroscope's push service, below the endpoint's own path.
 const METHOD: [&str; 2] = ["push.v1.PusherService", "Push"];
 
+/// The content type of the push and of its answer.
+const PROTOBUF: &str = "application/proto";
+
 /// Of the resource, what is worth a series: all else changes with every start, or tells nothing here.
 const LABELS: [&str; 4] = [
     SERVICE_NAME,
@@ -110,8 +113,10 @@ fn run(target: &Pyroscope, labels: &[Label], session: Session, stop: &Receiver<(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let secrets =
-        target.user.is_some() || target.tenant.is_some() || target.endpoint.password().is_some();
+    let secrets = target.user.is_some()
+        || target.tenant.is_some()
+        || !target.endpoint.username().is_empty()
+        || target.endpoint.password().is_some();
     let client = transport::http_client(&target.endpoint, secrets, &Tls::default());
     let (runtime, client) = match (runtime, client) {
         (Ok(runtime), Ok(client)) => (runtime, client),
@@ -169,7 +174,7 @@ async fn send(
     let mut request = client
         .post(url)
         .timeout(TIMEOUT)
-        .header(CONTENT_TYPE, "application/proto");
+        .header(CONTENT_TYPE, PROTOBUF);
     if let Some(user) = &target.user {
         request = request.basic_auth(user, target.password.as_ref().map(|secret| secret.get()));
     }
@@ -181,13 +186,24 @@ async fn send(
         .send()
         .await
         .map_err(|error| transport::with_causes(&error.without_url()))?;
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(());
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let body = answer
+        .text()
+        .await
+        .map_err(|error| transport::with_causes(&error.without_url()))?;
+    if !status.is_success() {
+        let refusal = transport::refusal(status, &headers);
+        return Err(format!("{refusal}: {}", transport::printable(&body)));
     }
-    let refusal = transport::refusal(status, answer.headers());
-    let text = transport::printable(&answer.text().await.unwrap_or_default());
-    Err(format!("{refusal}: {text}"))
+    // A login page is no answer of Pyroscope's.
+    match transport::media_type(&headers).as_deref() {
+        _ if body.is_empty() => Ok(()),
+        Some(PROTOBUF) => Ok(()),
+        other => Err(format!(
+            "expected {PROTOBUF}, got {}",
+            transport::printable(other.unwrap_or("a body without a type"))
+        )),
+    }
 }
 
 fn address(endpoint: &Url) -> Url {
@@ -215,7 +231,41 @@ fn labels(resource: &Resource) -> Vec<Label> {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::response::{IntoResponse, Response};
+
     use super::*;
+    use crate::settings::Settings;
+
+    /// What a push makes of an answer.
+    fn pushed(answer: impl Fn() -> Response + Clone + Send + Sync + 'static) -> Result<(), String> {
+        let endpoint = crate::otlp::anywhere(Router::new().fallback(move || {
+            let answer = answer();
+            async move { answer }
+        }));
+        let settings =
+            Settings::from_vars(|name| (name == "PYROSCOPE_ENDPOINT").then(|| endpoint.clone()));
+        let target = settings.pyroscope.unwrap();
+        let client = transport::http_client(&target.endpoint, false, &Tls::default()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(send(&client, &target, address(&target.endpoint), vec![1]))
+    }
+
+    #[test]
+    fn only_pyroscope_s_answer_is_success() {
+        assert_eq!(pushed(|| ().into_response()), Ok(()));
+        let typed = |kind: &'static str| move || ([("content-type", kind)], "x").into_response();
+        assert_eq!(pushed(typed("application/proto")), Ok(()));
+        let page = pushed(typed("text/html; charset=utf-8")).unwrap_err();
+        assert_eq!(page, "expected application/proto, got text/html");
+        let login =
+            pushed(|| (StatusCode::FOUND, [("location", "/login")]).into_response()).unwrap_err();
+        assert!(login.contains("a redirect to /login"), "{login}");
+    }
 
     #[test]
     fn the_method_is_below_the_endpoint_s_path() {
